@@ -1,0 +1,94 @@
+"""What is generated, never typed: README's table of chapters and the book's page of numbers."""
+
+from itertools import groupby
+from pathlib import Path
+
+from course_lib.book.budgets import load_budgets
+from course_lib.book.chapters import chapters
+from course_lib.project import CourseError, course_root, write_atomically
+from course_lib.results import Result, Results, load_results
+from course_lib.results.contract import stored_names
+
+START, END = "<!-- chapters:start -->", "<!-- chapters:end -->"
+RESULTS_INTRO = """# Stored numbers
+
+Every number that the text, a table or the README quotes is a measurement with a command behind it.
+The test suite recomputes the cheap ones within their tolerance; the command above each table
+recomputes them all. Numbers without a tolerance, such as seconds, depend on the machine: they are
+shown, not compared.
+"""
+
+
+def write_pages() -> list[Path]:
+    """Regenerate both pages; returns those that changed."""
+    root = course_root()
+    readme = root / "README.md"
+    pages = {
+        readme: insert_chapter_table(_read(readme)),
+        root / "book" / "results.md": results_page(),
+    }
+    changed = [page for page, text in pages.items() if _read(page) != text]
+    for page in changed:
+        write_atomically(page, pages[page])
+    return changed
+
+
+def insert_chapter_table(readme: str) -> str:
+    """README with the table of chapters between its two markers brought up to date."""
+    if readme.count(START) != 1 or readme.count(END) != 1:
+        raise CourseError(f"README.md needs one {START} and one {END}.")
+    before, rest = readme.split(START)
+    return f"{before}{START}\n{chapter_table()}\n{END}{rest.split(END)[1]}"
+
+
+def chapter_table() -> str:
+    """Number, title, what it shows and the measured cost of every chapter."""
+    budgets = load_budgets()
+    lines = ["| | Chapter | You will see | CPU s | MB |", "| ---: | --- | --- | ---: | ---: |"]
+    for chapter in chapters():
+        cost = budgets.get(chapter.name)
+        figures = (f"{cost.cpu_seconds:.0f}", f"{cost.peak_memory_mb:.0f}") if cost else ("–", "–")
+        link = f"[{chapter.title}](notebooks/{chapter.notebook.name})"
+        lines.append(_row(str(chapter.number), link, chapter.shows, *figures))
+    return "\n".join(lines)
+
+
+def results_page() -> str:
+    """One section a results file, one table a command and experiment."""
+    titles = {chapter.name: chapter.title for chapter in chapters()}
+    sections = [
+        _section(titles.get(name, name.capitalize()), load_results(name)) for name in stored_names()
+    ]
+    return "\n".join([RESULTS_INTRO, *sections])
+
+
+def _section(title: str, results: Results) -> str:
+    def origin(result: Result) -> tuple[str, str, str]:
+        return result.command, result.experiment, result.machine
+
+    parts = [f"## {title}\n"]
+    for (command, experiment, machine), group in groupby(results.values(), key=origin):
+        source = f"`{command}`" + (f", experiment `{experiment}`" if experiment else "")
+        parts += [f"{source}, on {machine}:\n", _table(list(group))]
+    return "\n".join(parts)
+
+
+def _table(results: list[Result]) -> str:
+    lines = [
+        "| Name | Value | Unit | Tolerance | Data | n | Seed |",
+        "| --- | ---: | --- | ---: | --- | ---: | ---: |",
+    ]
+    for r in results:
+        name, value = f"`{r.name}`", f"{r.value:.6g}"
+        tolerance = "–" if r.tolerance is None else f"±{r.tolerance:g}"
+        seed = "–" if r.seed is None else str(r.seed)
+        lines.append(_row(name, value, r.unit, tolerance, r.data, str(r.n), seed))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8") if page.exists() else ""

@@ -1,0 +1,240 @@
+"""Property checks for the exercises: is the answer right, without a stored answer?
+
+Each check asks for what mathematics promises (an adjoint identity, a vanishing gradient, a limit)
+on random images of an odd size, in double precision. It prints one line. A wrong answer gets a
+hint, and a second wrong answer a stronger one: the ladder starts again once the check passes.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from course_lib.random import generator_from
+from course_lib.typing import ImageMap, ImageSize
+
+_failures: Counter[str] = Counter()  # how high each check's ladder has been climbed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found; true if the answer passed. It has printed itself already."""
+
+    passed: bool
+    line: str
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def _ipython_display_(self) -> None:
+        """Show nothing more when a check is the last line of a cell."""
+
+
+def property_check(title: str, *hints: str) -> Callable:
+    """Turn a function that returns (passed, finding) into a check with a ladder of hints."""
+
+    def decorate(test: Callable[..., tuple[bool, str]]) -> Callable[..., Verdict]:
+        @functools.wraps(test)
+        def run(*args, **kwargs) -> Verdict:
+            try:
+                passed, finding = test(*args, **kwargs)
+            except NotImplementedError:
+                return _say(False, f"○ {title}: not written yet.")
+            if passed:
+                _failures[title] = 0
+                return _say(True, f"✓ {title}: {finding}.")
+            rung = min(_failures[title], len(hints) - 1)
+            _failures[title] += 1
+            return _say(False, f"✗ {title}: {finding}. Hint {rung + 1}: {hints[rung]}")
+
+        return run
+
+    return decorate
+
+
+@property_check(
+    "adjoint",
+    "the test is <A x, v> = <x, A^T v>. Is each number of v carried back to the pixels it came from?",
+    "write A as a matrix for a tiny image; A^T reads the same table by columns. A roll by +k "
+    "becomes a roll by -k, a selection of pixels becomes an insertion of zeros.",
+)
+def check_adjoint(A: ImageMap, A_adjoint: ImageMap, img_size: ImageSize) -> tuple[bool, str]:
+    """<A x, v> = <x, A_adjoint v> on random images of shape (1, *img_size)."""
+    generator = generator_from(0)
+    x = _random(img_size, generator)
+    Ax = A(x)
+    v = torch.randn(Ax.shape, generator=generator, dtype=x.dtype)
+    back = A_adjoint(v)
+    if back.shape != x.shape:
+        return False, f"A^T v has shape {tuple(back.shape)} instead of {tuple(x.shape)}"
+    gap = ((Ax * v).sum() - (x * back).sum()).abs() / (Ax.norm() * v.norm())
+    return gap.item() <= 1e-12, f"|<A x, v> - <x, A^T v>| / (|A x| |v|) = {gap.item():.0e}"
+
+
+@property_check(
+    "gradient",
+    "compare the terms one by one: f(u + h) = f(u) + <grad f(u), h> + O(|h|^2).",
+    "for f(u) = 1/2 |M u - b|^2 the gradient is M^T (M u - b): do not forget the adjoint, and "
+    "mind the factor 2 where f has no 1/2.",
+)
+def check_gradient(
+    f: Callable[[Tensor], Tensor], grad: ImageMap, img_size: ImageSize
+) -> tuple[bool, str]:
+    """grad agrees with automatic differentiation of f at random images."""
+    u = _random(img_size, generator_from(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(f(u).sum(), u)
+    with torch.no_grad():
+        found = grad(u)
+    if found.shape != u.shape:
+        return False, f"the gradient has shape {tuple(found.shape)} instead of {tuple(u.shape)}"
+    gap = ((found - expected).norm() / expected.norm()).item()
+    return gap <= 1e-10, f"relative distance to the derivative of f is {gap:.0e}"
+
+
+@property_check(
+    "null-space projection",
+    "three properties are asked for: A P = 0, P P = P, and <P x, v> = <x, P v>.",
+    "what A sees of x is A^+ A x. What is left?",
+)
+def check_null_projection(P: ImageMap, A: ImageMap, img_size: ImageSize) -> tuple[bool, str]:
+    """P is the orthogonal projection on part of the null space of A, and not zero."""
+    generator = generator_from(0)
+    x, v = (_random(img_size, generator).float() for _ in range(2))
+    Px = P(x)
+    scale = x.norm()
+    unseen = (A(Px).norm() / scale).item()
+    again = ((P(Px) - Px).norm() / scale).item()
+    symmetric = (((Px * v).sum() - (x * P(v)).sum()).abs() / (scale * v.norm())).item()
+    found = f"|A P x| = {unseen:.0e}, |P P x - P x| = {again:.0e} (times |x|)"
+    # 1e-5: a few dozen float32 roundings, 6e-8 each.
+    return max(unseen, again, symmetric) <= 1e-5 and Px.norm() > 1e-3 * scale, found
+
+
+@property_check(
+    "noise gain",
+    "the noise is white: its expected power is the same, n sigma^2, at each of the n frequencies.",
+    "the inverse filter multiplies the power at a frequency by 1 / |k|^2; the variance of a pixel "
+    "is sigma^2 times the mean of that factor over all frequencies of the full grid.",
+)
+def check_noise_gain(predict: Callable[[Tensor, float], float]) -> tuple[bool, str]:
+    """predict(transfer, sigma) is the std of F^-1 (F w / transfer), against a simulation.
+
+    `transfer` is the full (H, W) spectrum of a kernel.
+    """
+    generator = generator_from(0)
+    kernel = torch.zeros(48, 40, dtype=torch.float64)
+    kernel[0, 0], kernel[0, 1], kernel[1, 0] = 0.6, 0.25, 0.1
+    transfer = torch.fft.fft2(kernel)
+    noise = 0.02 * torch.randn(400, 48, 40, generator=generator, dtype=torch.float64)
+    measured = torch.fft.ifft2(torch.fft.fft2(noise) / transfer).real.std().item()
+    predicted = float(predict(transfer, 0.02))
+    # 768000 correlated pixels: the measured std has a relative error well below 1 %.
+    close = abs(predicted - measured) <= 0.01 * measured
+    return close, f"predicted {predicted:.4f}, measured {measured:.4f}"
+
+
+@property_check(
+    "step bound",
+    "the largest eigenvalue of the Hessian decides: a step below 2 / L contracts every mode.",
+    "here the Hessian is A^T A + 2 lam (-Laplacian); with a kernel of sum 1 and even sides the two "
+    "maxima sit at different frequencies, so take the maximum of the sum, not the sum of maxima.",
+)
+def check_step_bound(
+    find_bound: Callable[[], float], hvp: ImageMap, img_size: ImageSize
+) -> tuple[bool, str]:
+    """u <- u - tau hvp(u) contracts at 0.999 of the bound and grows at 1.001 of it."""
+    bound, growth = float(find_bound()), {}
+    for factor in (0.999, 1.001):
+        u = _random(img_size, generator_from(0))
+        for _ in range(4000):
+            new = u - factor * bound * hvp(u)
+            ratio = (new.norm() / u.norm()).item()
+            u = new / new.norm()
+        growth[factor] = ratio
+    found = " and ".join(f"{g:.4f} per step at {f} of your bound" for f, g in growth.items())
+    return growth[0.999] <= 1 + 1e-9 and growth[1.001] > 1, f"the worst mode is multiplied by {found}"
+
+
+@property_check(
+    "minimiser",
+    "at a minimiser the gradient of the functional vanishes. Solve grad f(u) = 0 for F u.",
+    "F u = conj(k) F y / (|k|^2 + 2 lam L): check the conjugate, and the factor 2 that comes from "
+    "the gradient of lam |grad u|^2.",
+)
+def check_minimiser(f, minimise: Callable[[], Tensor]) -> tuple[bool, str]:
+    """grad f(x) = 0 at x = minimise(), up to rounding, compared with the gradient at zero."""
+    x = minimise()
+    relative = (f.grad(x).norm() / f.grad(torch.zeros_like(x)).norm()).item()
+    bound = 1e-10 if x.dtype == torch.float64 else 1e-4  # some hundred roundings
+    return relative <= bound, f"|grad f(x)| / |grad f(0)| = {relative:.0e}"
+
+
+@property_check(
+    "residual",
+    "the residual |A u - y| grows with lam: too small a residual means that noise was fitted.",
+    "search on log lam by bisection until |A u - y|^2 = n sigma^2, n the number of pixels.",
+)
+def check_residual(residual: Callable[[], Tensor], sigma: float) -> tuple[bool, str]:
+    """The residual A u - y has the size of the noise, to 1 %."""
+    ratio = residual().square().mean().sqrt().item() / sigma
+    return abs(ratio - 1) <= 0.01, f"rms of A u - y is {ratio:.3f} sigma"
+
+
+@property_check(
+    "heat",
+    "one step multiplies the mode of symbol L by 1 - 2 tau L. What do n steps do?",
+    "F u_n = (1 - 2 tau L)^n F u_0, with L = laplacian_symbol(size) on the half spectrum of rfft2.",
+)
+def check_heat(heat: Callable[[Tensor, float, int], Tensor]) -> tuple[bool, str]:
+    """heat(u, tau, n) equals n explicit steps u <- u + 2 tau Laplacian u, and keeps the mean."""
+    u = _random((1, 15, 12), generator_from(0))
+    v, tau, n = u, 0.11, 25
+    for _ in range(n):
+        neighbours = v.roll(1, -2) + v.roll(-1, -2) + v.roll(1, -1) + v.roll(-1, -1)
+        v = v + 2 * tau * (neighbours - 4 * v)
+    gap = ((heat(u, tau, n) - v).norm() / v.norm()).item()
+    return gap <= 1e-12, f"distance to {n} explicit steps is {gap:.0e}"
+
+
+@property_check(
+    "Wiener limits",
+    "without noise the filter must invert (where k is not 0); with endless noise it must give up.",
+    "the filter is conj(k) / (|k|^2 + sigma^2 n / S): S is the power of the image, n the pixels.",
+)
+def check_wiener_limits(
+    restore: Callable[[Tensor, Tensor, float, Tensor], Tensor],
+) -> tuple[bool, str]:
+    """restore(y, transfer, sigma, S) inverts as sigma -> 0, vanishes as sigma -> infinity, and has
+    the least error among its neighbours for an image of power spectrum S."""
+    generator = generator_from(0)
+    size = (32, 28)
+    S = 1 / (1e-3 + torch.fft.fftfreq(32).square()[:, None] + torch.fft.rfftfreq(28).square())
+    S = S.double()
+    transfer = torch.fft.rfft2(torch.zeros(size, dtype=torch.float64).index_put(
+        (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])), torch.tensor([0.7, 0.2, 0.1]).double()
+    ))
+    white = torch.randn(200, 1, *size, generator=generator, dtype=torch.float64)
+    x = torch.fft.irfft2((S / white[0].numel()).sqrt() * torch.fft.rfft2(white), s=size)
+    clean = torch.fft.irfft2(transfer * torch.fft.rfft2(x), s=size)
+    sigma = clean.std().item()
+    y = clean + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    inverts = ((restore(clean, transfer, 1e-9, S) - x).norm() / x.norm()).item()
+    vanishes = (restore(y, transfer, 1e9, S).norm() / x.norm()).item()
+    errors = {f: (restore(y, transfer, f * sigma, S) - x).norm() for f in (0.8, 1.0, 1.25)}
+    best = min(errors, key=errors.get)
+    found = f"error {inverts:.0e} without noise, size {vanishes:.0e} with endless noise"
+    return inverts < 1e-6 and vanishes < 1e-6 and best == 1.0, (
+        f"{found}, least error at {best:g} sigma"
+    )
+
+
+def _say(passed: bool, line: str) -> Verdict:
+    print(line)
+    return Verdict(passed, line)
+
+
+def _random(img_size: ImageSize, generator: torch.Generator) -> Tensor:
+    return torch.randn(1, *img_size, generator=generator, dtype=torch.float64)

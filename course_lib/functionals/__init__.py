@@ -1,0 +1,7 @@
+"""Functionals: value, gradient, and proximal map where it has a closed form."""
+
+from course_lib.functionals.base import Functional
+from course_lib.functionals.least_squares import LeastSquares
+from course_lib.functionals.tychonov import Ridge, Tychonov
+
+__all__ = ["Functional", "LeastSquares", "Ridge", "Tychonov"]

@@ -1,0 +1,36 @@
+"""Functionals: one value per image, a gradient, and sums of them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+class Functional:
+    """f(x) -> (B,) for x (B, C, H, W), with `grad`, and `hvp` where the Hessian is constant.
+
+    `lipschitz` is a bound on the Lipschitz constant of the gradient (not of f: erratum E27).
+    """
+
+    def __add__(self, other: "Functional") -> "Functional":
+        return Sum(self, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Functional):
+    """f + g; the bounds on the curvature add up."""
+
+    f: Functional
+    g: Functional
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.f(x) + self.g(x)
+
+    def grad(self, x: Tensor) -> Tensor:
+        return self.f.grad(x) + self.g.grad(x)
+
+    def hvp(self, v: Tensor) -> Tensor:
+        return self.f.hvp(v) + self.g.hvp(v)
+
+    @property
+    def lipschitz(self) -> float:
+        return self.f.lipschitz + self.g.lipschitz

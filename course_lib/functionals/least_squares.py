@@ -1,0 +1,60 @@
+"""The data term of white Gaussian noise."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from course_lib.functionals.base import Functional
+from course_lib.operators.base import LinearOperator, Operator
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares(Functional):
+    """f(u) = 1/2 |A(u) - y|^2, gradient J(u)^T (A(u) - y).
+
+    Args:
+        op: any operator; for a linear one grad f is |A|^2-Lipschitz and the Hessian is A^T A.
+        y: measurement, (B, *op.measurement_size).
+
+    Raises:
+        ValueError: y has the wrong shape, or holds NaN or inf.
+    """
+
+    op: Operator
+    y: Tensor
+
+    def __post_init__(self) -> None:
+        size = tuple(self.op.measurement_size)
+        if tuple(self.y.shape[1:]) != size:
+            raise ValueError(
+                f"LeastSquares: expected y of shape (B, {', '.join(map(str, size))}) for "
+                f"{type(self.op).__name__}, got {tuple(self.y.shape)}."
+            )
+        if not self.y.isfinite().all():
+            raise ValueError(
+                "LeastSquares: y holds NaN or infinite values. Mask lost pixels with Inpainting "
+                "instead of marking them in y."
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (self.op.A(x) - self.y).flatten(1).square().sum(1) / 2
+
+    def grad(self, x: Tensor) -> Tensor:
+        return self.op.A_vjp(x, self.op.A(x) - self.y)
+
+    def hvp(self, v: Tensor) -> Tensor:
+        """A^T A v; only for a linear operator."""
+        self._require_linear("hvp")
+        return self.op.A_adjoint(self.op.A(v))
+
+    @property
+    def lipschitz(self) -> float:
+        self._require_linear("lipschitz")
+        return self.op.norm() ** 2
+
+    def _require_linear(self, what: str) -> None:
+        if not isinstance(self.op, LinearOperator):
+            raise TypeError(
+                f"LeastSquares.{what}: {type(self.op).__name__} is not linear, so its Hessian "
+                "depends on the image. Choose a step_size by hand."
+            )

@@ -1,0 +1,75 @@
+"""Quadratic regularity: of the image itself (ridge) or of its gradient (Tychonov)."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from course_lib.finite_differences import gradient, laplacian, laplacian_symbol
+from course_lib.fourier import filter_image
+from course_lib.functionals.base import Functional
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge(Functional):
+    """R(u) = lam/2 |u|^2, so that 1/2 |A u - y|^2 + R has the minimiser (A^T A + lam I)^-1 A^T y.
+
+    The 1/2 belongs to R once: writing lam R with R = lam/2 |u|^2 would give lam^2 (erratum E21).
+    """
+
+    lam: float
+
+    def __post_init__(self) -> None:
+        check_weight("Ridge", self.lam)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.lam / 2 * x.flatten(1).square().sum(1)
+
+    def grad(self, x: Tensor) -> Tensor:
+        return self.lam * x
+
+    hvp = grad
+
+    @property
+    def lipschitz(self) -> float:
+        return self.lam
+
+    def prox(self, x: Tensor, step_size: float) -> Tensor:
+        """argmin_u R(u) + |u - x|^2 / (2 step_size)."""
+        return x / (1 + step_size * self.lam)
+
+
+@dataclass(frozen=True, eq=False)
+class Tychonov(Functional):
+    """R(u) = lam |grad u|^2, forward differences on a periodic image; gradient -2 lam Laplacian u.
+
+    The gradient is 16 lam-Lipschitz, exactly so when both sides of the image are even.
+    """
+
+    lam: float
+
+    def __post_init__(self) -> None:
+        check_weight("Tychonov", self.lam)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.lam * gradient(x).square().sum(0).flatten(1).sum(1)
+
+    def grad(self, x: Tensor) -> Tensor:
+        return -2 * self.lam * laplacian(x)
+
+    hvp = grad
+
+    @property
+    def lipschitz(self) -> float:
+        return 16 * self.lam
+
+    def prox(self, x: Tensor, step_size: float) -> Tensor:
+        """argmin_u R(u) + |u - x|^2 / (2 step_size), a filter: 1 / (1 + 2 step_size lam L)."""
+        symbol = laplacian_symbol(x.shape[-2:]).to(x)
+        return filter_image(x, 1 / (1 + 2 * step_size * self.lam * symbol))
+
+
+def check_weight(caller: str, lam: float) -> None:
+    """Refuse a weight that is negative, infinite or NaN."""
+    if not (math.isfinite(lam) and lam >= 0):
+        raise ValueError(f"{caller}: lam must be a finite number >= 0, got {lam}.")

@@ -1,0 +1,44 @@
+"""Forward operators y = A(x) + noise, with the method names of deepinv's physics."""
+
+from course_lib.operators.base import LinearOperator, Operator
+from course_lib.operators.blur import Blur
+from course_lib.operators.compressed_sensing import CompressedSensing
+from course_lib.operators.deepinv import to_deepinv
+from course_lib.operators.denoising import Denoising
+from course_lib.operators.downsample import Downsampling
+from course_lib.operators.inpainting import Inpainting
+from course_lib.operators.mri import MRI, cartesian_mask
+from course_lib.operators.noise import GaussianNoise, PoissonNoise
+from course_lib.operators.phase_retrieval import PhaseRetrieval
+from course_lib.operators.point_spread import (
+    airy_kernel,
+    bicubic_kernel,
+    box_kernel,
+    defocus_kernel,
+    gaussian_kernel,
+    motion_kernel,
+)
+from course_lib.operators.tomography import Tomography
+
+__all__ = [
+    "MRI",
+    "Blur",
+    "CompressedSensing",
+    "Denoising",
+    "Downsampling",
+    "GaussianNoise",
+    "Inpainting",
+    "LinearOperator",
+    "Operator",
+    "PhaseRetrieval",
+    "PoissonNoise",
+    "Tomography",
+    "airy_kernel",
+    "bicubic_kernel",
+    "box_kernel",
+    "cartesian_mask",
+    "defocus_kernel",
+    "gaussian_kernel",
+    "motion_kernel",
+    "to_deepinv",
+]

@@ -1,0 +1,69 @@
+"""Convolution with a point-spread function."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.fft import irfft2, rfft2
+
+from course_lib.fourier import filter_image, pad_and_centre, squared_modulus
+from course_lib.operators.base import LinearOperator
+from course_lib.operators.point_spread import check_kernel
+from course_lib.typing import ImageSize, NoiseModel
+
+
+@dataclass(frozen=True, eq=False)
+class Blur(LinearOperator):
+    r"""Convolution with a point-spread function on a periodic image, A x = k * x.
+
+    Diagonal in the Fourier basis: A = F^-1 diag(k^) F, hence A^T = F^-1 diag(conj k^) F, the
+    pseudo-inverse divides by k^ where it is not zero, and the proximal map is a filter too.
+
+    Args:
+        kernel: (1, 1, h, w), centre at (h // 2, w // 2); entries sum to 1 if brightness is kept.
+            A new kernel is a new operator, so gradients with respect to it flow.
+        img_size: (C, H, W) of one image, in pixels; leading batch axes are free.
+
+    Raises:
+        ValueError: the kernel has another shape, is larger than the image, or is not finite.
+
+    Source: Hansen, Nagy & O'Leary, "Deblurring Images", SIAM 2006, chapter 4.
+    """
+
+    kernel: Float[Tensor, "1 1 h w"]
+    img_size: ImageSize
+    noise_model: NoiseModel | None = None
+
+    def __post_init__(self) -> None:
+        check_kernel("Blur", self.kernel, self.img_size)
+
+    @cached_property
+    def transfer(self) -> Complex[Tensor, "1 1 H W2"]:
+        """k^ = F k on the half spectrum of rfft2."""
+        return rfft2(pad_and_centre(self.kernel, self.img_size[-2:]))
+
+    @cached_property
+    def gain(self) -> Float[Tensor, "1 1 H W2"]:
+        """|k^|^2, the eigenvalues of A^T A."""
+        return squared_modulus(self.transfer)
+
+    def norm(self) -> float:
+        return self.gain.max().sqrt().item()
+
+    def _apply(self, x: Float[Tensor, "*batch c H W"]) -> Float[Tensor, "*batch c H W"]:
+        return filter_image(x, self.transfer)
+
+    def _adjoint(self, y: Float[Tensor, "*batch c H W"]) -> Float[Tensor, "*batch c H W"]:
+        return filter_image(y, self.transfer.conj())
+
+    def _dagger(self, y: Tensor) -> Tensor:
+        # Singular values below rounding are zero: dividing by them would invent data.
+        floor = 10 * torch.finfo(self.gain.dtype).eps * self.norm()
+        seen = self.gain.sqrt() > floor
+        return filter_image(y, torch.where(seen, 1 / torch.where(seen, self.transfer, 1), 0))
+
+    def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
+        spectrum = torch.addcmul(rfft2(z), self.transfer.conj(), rfft2(y), value=gamma)
+        return irfft2(spectrum / (1 + gamma * self.gain), s=z.shape[-2:]).to(z.dtype)

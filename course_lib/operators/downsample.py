@@ -1,0 +1,109 @@
+"""Blur, then keep one pixel in s x s: the forward operator of super-resolution."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.fft import fft2, irfft2, rfft2
+
+from course_lib.fourier import filter_image, pad_and_centre, squared_modulus
+from course_lib.operators.base import LinearOperator
+from course_lib.operators.point_spread import check_kernel
+from course_lib.typing import ImageSize, NoiseModel
+
+
+@dataclass(frozen=True, eq=False)
+class Downsampling(LinearOperator):
+    r"""A u = (k * u) at the pixels (s i, s j), with a periodic prefilter k.
+
+    Subsampling folds the spectrum: the s x s frequencies that agree modulo the small grid add up
+    ("aliases"). Therefore A A^T is a convolution on the small grid, with the symbol
+    a = mean of |k^|^2 over the aliases, and with it come A^+ = A^T F^-1 (1 / a) F and
+    (gamma A^T A + I)^-1 = I - gamma A^T F^-1 (1 / (1 + gamma a)) F A.
+
+    Args:
+        img_size: (C, H, W) of one large image, in pixels.
+        factor: s, which divides H and W.
+        kernel: prefilter (1, 1, h, w) with centre at (h // 2, w // 2), for instance
+            `bicubic_kernel(s)`; None keeps pixels without any filter.
+
+    Raises:
+        ValueError: the factor does not divide the size, or the kernel does not fit.
+
+    Source: Zhao et al. 2016, doi:10.1109/TIP.2016.2567075 (closed form of the proximal map).
+    """
+
+    img_size: ImageSize
+    factor: int
+    kernel: Float[Tensor, "1 1 h w"] | None = None
+    noise_model: NoiseModel | None = None
+
+    def __post_init__(self) -> None:
+        _, height, width = self.img_size
+        s = self.factor
+        if s < 1 or height % s or width % s:
+            raise ValueError(
+                f"Downsampling: factor {s} must divide the image size, got {height} x {width}. "
+                f"Crop the image to {height - height % max(s, 1)} x {width - width % max(s, 1)}."
+            )
+        if self.kernel is not None:
+            check_kernel("Downsampling", self.kernel, self.img_size)
+
+    @property
+    def measurement_size(self) -> ImageSize:
+        channels, height, width = self.img_size
+        return channels, height // self.factor, width // self.factor
+
+    @cached_property
+    def transfer_of_prefilter(self) -> Complex[Tensor, "1 1 H W2"]:
+        """k^ on the half spectrum of the large grid."""
+        return rfft2(self._padded_kernel)
+
+    @property
+    def _padded_kernel(self) -> Float[Tensor, "1 1 H W"]:
+        kernel = torch.ones(1, 1, 1, 1) if self.kernel is None else self.kernel
+        return pad_and_centre(kernel, self.img_size[-2:])
+
+    @cached_property
+    def alias_gain(self) -> Float[Tensor, "1 1 h w"]:
+        """a, the eigenvalues of A A^T on the full spectrum of the small grid."""
+        s, (_, height, width) = self.factor, self.img_size
+        gain = squared_modulus(fft2(self._padded_kernel))
+        return gain.reshape(1, 1, s, height // s, s, width // s).mean((2, 4))
+
+    def norm(self) -> float:
+        return self.alias_gain.max().sqrt().item()
+
+    def _subsample(self, u: Tensor) -> Tensor:
+        return u[..., :: self.factor, :: self.factor]
+
+    def _unfold(self, small: Tensor) -> Tensor:
+        """Spectrum of the zero-inserted image, half grid: the small spectrum repeated s x s times."""
+        columns = self.img_size[-1] // 2 + 1
+        return small.repeat(*[1] * (small.ndim - 2), self.factor, self.factor)[..., :columns]
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._subsample(filter_image(x, self.transfer_of_prefilter))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._adjoint_of_spectrum(fft2(y)).to(y.dtype)
+
+    def _adjoint_of_spectrum(self, small: Tensor) -> Tensor:
+        spectrum = self.transfer_of_prefilter.conj() * self._unfold(small)
+        return irfft2(spectrum, s=self.img_size[-2:])
+
+    def _dagger(self, y: Tensor) -> Tensor:
+        # Frequencies that no alias carries are not seen; 10 eps is rounding in the mean above.
+        floor = 10 * torch.finfo(self.alias_gain.dtype).eps * self.alias_gain.max()
+        seen = self.alias_gain > floor
+        gain = torch.where(seen, self.alias_gain, torch.inf).to(y.dtype)
+        return self._adjoint_of_spectrum(fft2(y) / gain).to(y.dtype)
+
+    def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
+        # The answer moves from z against the gradient at the answer: z - gamma A^T (I + gamma
+        # A A^T)^-1 (A z - y), where the inverse is a division on the small grid.
+        correction = fft2(self._apply(z) - y)
+        correction = correction / (1 + gamma * self.alias_gain.to(z.dtype))
+        return (z - gamma * self._adjoint_of_spectrum(correction)).to(z.dtype)

@@ -1,0 +1,57 @@
+"""Some pixels are lost."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from course_lib.operators.base import LinearOperator
+from course_lib.typing import ImageSize, NoiseModel
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainting(LinearOperator):
+    """A x = mask * x: a diagonal of ones (seen) and zeros (lost).
+
+    The measurement keeps the size of the image and is zero where nothing was seen, also under
+    noise; the mask says where that is, so a black pixel stays a measurement.
+
+    Args:
+        mask: (C, H, W), True or 1 where a pixel is seen. For one mask on three channels use
+            mask.expand(3, -1, -1).
+
+    Raises:
+        ValueError: another shape, values other than 0 and 1, or nothing seen at all.
+    """
+
+    mask: Tensor
+    noise_model: NoiseModel | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 3:
+            raise ValueError(
+                f"Inpainting: expected a mask of shape (C, H, W), got {tuple(self.mask.shape)}. "
+                "For a grey image use mask[None]; for colour mask.expand(3, -1, -1)."
+            )
+        if not ((self.mask == 0) | (self.mask == 1)).all():
+            raise ValueError("Inpainting: the mask must hold only 0 (lost) and 1 (seen).")
+        if not self.mask.any():
+            raise ValueError("Inpainting: the mask is empty, so nothing is measured at all.")
+
+    @property
+    def img_size(self) -> ImageSize:
+        return tuple(self.mask.shape)
+
+    def norm(self) -> float:
+        return 1.0
+
+    def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        return self._apply(super().__call__(x, generator=generator))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return torch.where(self.mask.bool(), x, 0)
+
+    _adjoint = _dagger = _apply
+
+    def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
+        return torch.where(self.mask.bool(), (z + gamma * y) / (1 + gamma), z)

@@ -1,0 +1,134 @@
+r"""Point-spread functions: sum 1, centre at (h // 2, w // 2), and the Dirac when the width is 0."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from course_lib.typing import ImageSize
+
+
+def check_kernel(caller: str, kernel: Tensor, img_size: ImageSize) -> None:
+    """Refuse a kernel that is not (1, 1, h, w), not finite, or larger than the image."""
+    if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
+        raise ValueError(
+            f"{caller}: expected a kernel of shape (1, 1, h, w), got {tuple(kernel.shape)}. "
+            "For a 2-D kernel use kernel[None, None]."
+        )
+    height, width = kernel.shape[-2:]
+    if height > img_size[-2] or width > img_size[-1]:
+        raise ValueError(
+            f"{caller}: the kernel ({height} x {width}) is larger than the image "
+            f"({img_size[-2]} x {img_size[-1]}). Crop the kernel or take a larger image."
+        )
+    if not kernel.isfinite().all():
+        raise ValueError(f"{caller}: the kernel holds NaN or infinite values.")
+
+
+def gaussian_kernel(std: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """Gaussian exp(-r^2 / (2 std^2)), sampled at the pixels and divided by its sum.
+
+    Args:
+        std: standard deviation in pixels, >= 0.
+        size: side length, odd; 2 ceil(4 std) + 1 by default, which holds all but 6e-5 of an axis.
+    """
+    grid = _radius_grid("gaussian_kernel", "std", std, size, reach=4 * std)
+    return _normalise(torch.exp(-grid.square() / (2 * std**2)) if std > 0 else grid == 0, dtype)
+
+
+def defocus_kernel(radius: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """The disc of an out-of-focus lens, with a smooth rim: 1 for r <= radius, 0 for r >= radius + 1.
+
+    On the rim it falls as e exp(-1 / (1 - (r - radius)^2)), so it is smooth in the radius.
+    """
+    grid = _radius_grid("defocus_kernel", "radius", radius, size, reach=radius + 1)
+    t = (grid - radius).clamp(0, 1)
+    rim = torch.where(t < 1, torch.exp(1 - 1 / (1 - t.square()).clamp(min=1e-300)), 0)
+    return _normalise(rim if radius > 0 else grid == 0, dtype)
+
+
+def airy_kernel(radius: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """Diffraction by a round aperture, (2 J1(z) / z)^2, whose first dark ring is at r = radius.
+
+    The rings decay only as r^-3: the default size, 2 ceil(4 radius) + 1, cuts off about 5 % of
+    the energy before the kernel is divided by its sum.
+    """
+    grid = _radius_grid("airy_kernel", "radius", radius, size, reach=4 * radius)
+    if radius == 0:
+        return _normalise(grid == 0, dtype)
+    z = 3.8317059702075125 * grid / radius  # the first zero of J1
+    ratio = torch.where(z > 0, 2 * torch.special.bessel_j1(z) / z.clamp(min=1e-300), 1)
+    return _normalise(ratio.square(), dtype)
+
+
+def motion_kernel(length: float, angle: float = 0.0, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """The trace of a camera that moves straight while the shutter is open, (1, 1, h, w).
+
+    A segment of `length` pixels through the centre, at `angle` radians from the columns' axis
+    (anticlockwise as displayed), splatted bilinearly.
+    """
+    side = _side("motion_kernel", "length", length, size, reach=length / 2 + 1)
+    n = 64 * math.ceil(length) + 1
+    t = (torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5
+    columns = side // 2 + length * math.cos(angle) * t
+    rows = side // 2 - length * math.sin(angle) * t
+    axis = torch.arange(side, dtype=torch.float64)
+    hat_rows = (1 - (rows[:, None] - axis).abs()).clamp(min=0)
+    hat_columns = (1 - (columns[:, None] - axis).abs()).clamp(min=0)
+    return _normalise(hat_rows.T @ hat_columns, dtype)
+
+
+def box_kernel(factor: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """The mean over the factor x factor block that starts at a pixel: a sensor with larger pixels.
+
+    With `Downsampling` it averages disjoint blocks.
+    """
+    return _separable(torch.where((_taps(factor) >= 0) & (_taps(factor) < factor), 1.0, 0.0), dtype)
+
+
+def bicubic_kernel(factor: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+    """The antialiased bicubic prefilter of image resizing (a = -1/2), for `Downsampling`.
+
+    A small pixel is centred on its factor x factor block, as resizing programs do, and takes
+    weights w((t - (factor - 1) / 2) / factor) from the offsets t of the large grid.
+
+    Source: Keys 1981, doi:10.1109/TASSP.1981.1163711.
+    """
+    t = ((_taps(factor) - (factor - 1) / 2) / factor).abs()
+    near = (1.5 * t - 2.5) * t**2 + 1
+    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return _separable(torch.where(t <= 1, near, torch.where(t <= 2, far, 0)), dtype)
+
+
+def _taps(factor: int) -> Tensor:
+    """Offsets t of the image pixels u(s i + t) that a prefilter may read."""
+    if factor < 1:
+        raise ValueError(f"A downsampling factor must be at least 1, got {factor}.")
+    reach = math.ceil(2.5 * factor)
+    return torch.arange(-reach, reach + 1, dtype=torch.float64)
+
+
+def _separable(weights: Tensor, dtype: torch.dtype) -> Tensor:
+    """Outer product of weights on the offsets t, flipped: (k * u)(n) reads u(n - m) with k(m)."""
+    weights = weights.flip(0)
+    return _normalise(weights[:, None] * weights[None, :], dtype)
+
+
+def _side(caller: str, name: str, width: float, size: int | None, reach: float) -> int:
+    if not (math.isfinite(width) and width >= 0):
+        raise ValueError(f"{caller}: {name} is in pixels and must be >= 0, got {width}.")
+    if size is not None and (size < 1 or size % 2 == 0):
+        raise ValueError(f"{caller}: size must be odd, so that there is a centre, got {size}.")
+    return size or 2 * math.ceil(reach) + 1
+
+
+def _radius_grid(caller: str, name: str, width: float, size: int | None, reach: float) -> Tensor:
+    side = _side(caller, name, width, size, reach)
+    axis = torch.arange(side, dtype=torch.float64) - side // 2
+    return torch.hypot(axis[:, None], axis[None, :])
+
+
+def _normalise(kernel: Tensor, dtype: torch.dtype) -> Float[Tensor, "1 1 h w"]:
+    kernel = kernel.double()
+    return (kernel / kernel.sum())[None, None].to(dtype)

@@ -1,0 +1,90 @@
+"""Experiments: the code behind the stored numbers, registered by chapter and imported on demand."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib import import_module, metadata
+from importlib.util import find_spec
+
+from joblib import cpu_count
+
+from course_lib.project import CourseError
+from course_lib.results.contract import Result
+
+BUDGETS = ("smoke", "class", "full")
+Change = tuple[str, Result | None, Result | None]
+_REGISTRY: dict[str, dict[str, "Experiment"]] = {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A function `run(budget) -> list[Result]`; a cheap one is recomputed by the tests."""
+
+    chapter: str
+    name: str
+    run: Callable[[str], list[Result]]
+    cheap: bool
+
+
+def budget(default: str = "class") -> str:
+    """How much to compute, from COURSE_BUDGET: smoke (tests), class (notebooks), full (tables)."""
+    value = os.environ.get("COURSE_BUDGET", default)
+    if value not in BUDGETS:
+        raise CourseError(f"COURSE_BUDGET must be one of {', '.join(BUDGETS)}, got {value!r}.")
+    return value
+
+
+def experiment(chapter: str, *, cheap: bool = False) -> Callable:
+    """Register the decorated function as an experiment of a chapter, named "03_tychonov_wiener"."""
+
+    def register(run: Callable[[str], list[Result]]) -> Callable[[str], list[Result]]:
+        name = run.__name__
+        _REGISTRY.setdefault(chapter, {})[name] = Experiment(chapter, name, run, cheap)
+        return run
+
+    return register
+
+
+def experiments(chapter: str) -> list[Experiment]:
+    """The experiments of a chapter, in the order of `course_lib/experiments/<slug>.py`."""
+    module = f"course_lib.experiments.{chapter.split('_', 1)[-1]}"
+    if find_spec(module) is not None:
+        import_module(module)
+    return list(_REGISTRY.get(chapter, {}).values())
+
+
+def compute(chosen: Experiment, budget: str) -> list[Result]:
+    """Run one experiment and write its provenance on every number."""
+    prefix = "" if budget == "full" else f"COURSE_BUDGET={budget} "
+    provenance = {
+        "experiment": chosen.name,
+        "budget": budget,
+        "command": f"{prefix}course results {chosen.chapter} --store",
+        "machine": machine(),
+    }
+    return [replace(result, **provenance) for result in chosen.run(budget)]
+
+
+def machine() -> str:
+    """This machine in words that say nothing private: cores, architecture, version of torch."""
+    torch_version = metadata.version("torch").split("+")[0]
+    return f"{cpu_count()} cores, {platform.machine()}, torch {torch_version}"
+
+
+def compare(stored: Iterable[Result], measured: Iterable[Result]) -> list[Change]:
+    """Status, stored and measured result of every name.
+
+    The status is "same", "moved", "new", "gone", or "shown" for what is not compared: a number
+    without a tolerance, or one that was stored at another budget.
+    """
+    old, new = ({result.name: result for result in results} for results in (stored, measured))
+    return [(_status(old.get(n), new.get(n)), old.get(n), new.get(n)) for n in {**old, **new}]
+
+
+def _status(old: Result | None, new: Result | None) -> str:
+    if old is None or new is None:
+        return "new" if old is None else "gone"
+    if old.tolerance is None or old.budget != new.budget:
+        return "shown"
+    return "same" if old.agrees_with(new) else "moved"

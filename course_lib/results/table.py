@@ -1,0 +1,80 @@
+"""A small table of numbers that looks right in Jupyter, on the page and in a terminal."""
+
+from dataclasses import dataclass
+from html import escape
+
+from course_lib.project import CourseError
+
+
+@dataclass(frozen=True)
+class Table:
+    """Formatted cells with their labels; `bold` holds the (row, column) of the best values."""
+
+    rows: list[str]
+    columns: list[str]
+    cells: list[list[str]]
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+    def _lines(self, strong: str) -> list[list[str]]:
+        return [["", *self.columns]] + [
+            [label, *(strong.format(c) if (i, j) in self.bold else c for j, c in enumerate(cells))]
+            for i, (label, cells) in enumerate(zip(self.rows, self.cells, strict=True))
+        ]
+
+    def _repr_markdown_(self) -> str:
+        head, *body = (" | ".join(line) for line in self._lines("**{}**"))
+        rule = " | ".join(["---", *["---:"] * len(self.columns)])
+        return "\n".join(f"| {line} |" for line in (head, rule, *body))
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(label)}</th>' for label in self.columns)
+        body = "\n".join(
+            f'<tr><th scope="row">{escape(label)}</th>{self._html_cells(i)}</tr>'
+            for i, label in enumerate(self.rows)
+        )
+        return (
+            f'<table class="course-table">\n<thead><tr><td></td>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody>\n</table>"
+        )
+
+    def _html_cells(self, row: int) -> str:
+        strong = ("<td>{}</td>", "<td><strong>{}</strong></td>")
+        return "".join(
+            strong[(row, j) in self.bold].format(escape(cell))
+            for j, cell in enumerate(self.cells[row])
+        )
+
+    def __repr__(self) -> str:
+        lines = self._lines("{}*")
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+            for line in lines
+        )
+
+
+def make_table(
+    values: list[list[float | None]],
+    rows: list[str],
+    columns: list[str],
+    fmt: str,
+    best: str | None,
+    best_in: str,
+    missing: str | None,
+) -> Table:
+    """Format the values (None prints as `missing`) and mark the best of each column or row."""
+    if best not in (None, "max", "min") or best_in not in ("column", "row"):
+        raise CourseError(
+            f"A table marks best='max', 'min' or None in each best_in='column' or 'row', "
+            f"got best={best!r}, best_in={best_in!r}."
+        )
+    cells = [[missing or "" if v is None else format(v, fmt) for v in line] for line in values]
+    places = [(i, j) for i, line in enumerate(values) for j, v in enumerate(line) if v is not None]
+    axis = 1 if best_in == "column" else 0
+
+    def is_best(place: tuple[int, int]) -> bool:
+        rivals = [values[i][j] for i, j in places if (i, j)[axis] == place[axis]]
+        winner = max(rivals) if best == "max" else min(rivals)
+        return cells[place[0]][place[1]] == format(winner, fmt)
+
+    return Table(rows, columns, cells, frozenset(filter(is_best, places)) if best else frozenset())

@@ -1,0 +1,96 @@
+r"""Choosing the weight lam of `wiener` from the data alone, in closed form on the spectrum.
+
+With the filter factor h = |k|^2 / (|k|^2 + 2 lam L), the residual of Tychonov's estimate is
+F(A u - y) = (h - 1) F y, so every rule below is a sum over frequencies: no image is restored
+until the weight is known. All images of a batch and all candidate weights go at once.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.fft import rfft2
+
+from course_lib.finite_differences import laplacian_symbol
+from course_lib.fourier import half_spectrum_weights, squared_modulus
+from course_lib.solvers.solution import check_start
+from course_lib.solvers.wiener import fourier_diagonal
+
+
+def discrepancy_principle(
+    op, y: Tensor, sigma: float, *, bounds: tuple[float, float] = (1e-8, 1e4)
+) -> Float[Tensor, "batch"]:
+    """Morozov's rule: the lam whose residual has the size of the noise, |A u - y|^2 = n sigma^2.
+
+    The residual grows with lam, so bisection on log lam finds it, up to a relative error of 1e-6;
+    where no lam within `bounds` fits, the nearer bound is returned.
+
+    Args:
+        op, y: as in `wiener`; y is (B, C, H, W).
+        sigma: noise standard deviation, on the scale of y.
+
+    Source: Morozov 1966; Engl, Hanke & Neubauer 1996, section 4.3.
+    """
+    if not sigma > 0:
+        raise ValueError(f"discrepancy_principle: sigma must be positive, got {sigma}.")
+    spectrum = _Spectrum("discrepancy_principle", op, y)
+    low, high = (
+        torch.full((len(y), 1), bound, dtype=torch.float64, device=y.device).log()
+        for bound in bounds
+    )
+    for _ in range(50):
+        middle = (low + high) / 2
+        too_rough = spectrum.squared_residual(middle.exp()) < y[0].numel() * sigma**2
+        low, high = torch.where(too_rough, middle, low), torch.where(too_rough, high, middle)
+    return ((low + high) / 2).exp()[:, 0].to(y)
+
+
+def generalised_cross_validation(
+    op, y: Tensor, lams: Float[Tensor, "candidates"]
+) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch candidates"]]:
+    """The candidate lam that predicts left-out pixels best; the noise level is not needed.
+
+    GCV(lam) = n |A u - y|^2 / trace(I - A R)^2, where u = R y is Tychonov's estimate.
+
+    Args:
+        op, y: as in `wiener`.
+        lams: candidate weights, positive.
+
+    Returns:
+        The best candidate for each image, and the whole curve GCV / n.
+
+    Source: Golub, Heath & Wahba 1979, doi:10.1080/00401706.1979.10489751.
+    """
+    if lams.ndim != 1 or not (lams > 0).all():
+        raise ValueError("generalised_cross_validation: lams must be a 1-D tensor of weights > 0.")
+    spectrum = _Spectrum("generalised_cross_validation", op, y)
+    candidates = lams.double()[None, :]
+    curve = spectrum.squared_residual(candidates) / spectrum.trace(candidates) ** 2
+    return lams[curve.argmin(1)], curve.to(y)
+
+
+class _Spectrum:
+    """|F y|^2, |k|^2 and L, flattened over frequencies, in double precision."""
+
+    def __init__(self, caller: str, op, y: Tensor) -> None:
+        transfer = fourier_diagonal(caller, op)
+        check_start(caller, y, "y")
+        height, width = y.shape[-2:]
+        columns = half_spectrum_weights((height, width)).to(y.device)
+        self.multiplicity = columns.expand(height, -1).flatten()
+        power = squared_modulus(rfft2(y.double())).sum(1) / (height * width)
+        self.power = (power * columns).flatten(1)
+        gain = squared_modulus(transfer).double()
+        self.gain = gain.expand(1, 1, height, len(columns)).flatten()
+        self.symbol = laplacian_symbol((height, width)).to(y.device).flatten()
+        self.channels = y.shape[1]
+
+    def _removed(self, lam: Tensor) -> Tensor:
+        """1 - h for each lam: (..., frequencies)."""
+        penalty = 2 * lam[..., None] * self.symbol
+        return penalty / (self.gain + penalty).clamp(min=torch.finfo(torch.float64).tiny)
+
+    def squared_residual(self, lam: Float[Tensor, "#b l"]) -> Float[Tensor, "b l"]:
+        return (self._removed(lam).square() * self.power[:, None, :]).sum(-1)
+
+    def trace(self, lam: Float[Tensor, "#b l"]) -> Float[Tensor, "#b l"]:
+        return self.channels * (self._removed(lam) * self.multiplicity).sum(-1)

@@ -1,0 +1,92 @@
+r"""Closed-form restoration in the Fourier basis: Tychonov's estimate and Wiener's filter."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.fft import irfft2, rfft2
+
+from course_lib.finite_differences import laplacian_symbol
+from course_lib.fourier import squared_modulus
+from course_lib.solvers.solution import Solution, check_start
+
+
+def wiener(op, y: Tensor, lam: float | Tensor) -> Solution:
+    r"""argmin_u 1/2 |A u - y|^2 + lam |grad u|^2 for an A that is diagonal in the Fourier basis.
+
+    With the transfer function k of A and the symbol L of -Laplacian,
+    F u = conj(k) F y / (|k|^2 + 2 lam L): Tychonov's estimate. It coincides with Wiener's filter
+    if the image has the power spectrum sigma^2 H W / (2 lam L), see `wiener_filter`.
+
+    Args:
+        op: an operator with a `transfer` function, `Denoising` or `Blur`.
+        y: (B, C, H, W).
+        lam: weight > 0, or one weight per image (B,). A single image, B = 1, with many weights
+            gives one estimate per weight.
+
+    Raises:
+        TypeError: op is not diagonal in the Fourier basis.
+        ValueError: lam <= 0, y with NaN or of the wrong shape.
+
+    Source: Tikhonov & Arsenin 1977; Hansen, Nagy & O'Leary 2006, chapter 6.
+    """
+    transfer = fourier_diagonal("wiener", op).to(y.device)
+    check_start("wiener", y, "y")
+    weight = positive_weights("wiener", lam, y)
+    return _filter(y, transfer, hessian_spectrum(op, weight, y.shape[-2:]))
+
+
+def hessian_spectrum(op, lam: float | Tensor, size: tuple[int, int]) -> Float[Tensor, "... h w2"]:
+    r"""Eigenvalues |k|^2 + 2 lam L of the Hessian of 1/2 |A u - y|^2 + lam |grad u|^2.
+
+    On the half grid of rfft2 for images of `size` (H, W). The largest one is the exact Lipschitz
+    constant of the gradient, the smallest the strong convexity; their ratio is the condition number.
+    """
+    gain = squared_modulus(fourier_diagonal("hessian_spectrum", op))
+    return gain + 2 * lam * laplacian_symbol(size).to(gain)
+
+
+def wiener_filter(
+    op, y: Tensor, sigma: float, power_spectrum: Float[Tensor, "*c h w2"]
+) -> Solution:
+    r"""The linear estimate of least mean square error, for a stationary image and white noise.
+
+    F x = conj(k) F y / (|k|^2 + sigma^2 H W / S), where S = E |F x|^2 is the power spectrum on
+    the half grid of rfft2 (unnormalised DFT) and sigma^2 H W = E |F w|^2 that of the noise. The
+    image is taken to have mean zero; subtract the mean of y first if it has not.
+
+    Source: Wiener 1949; Hansen, Nagy & O'Leary 2006, section 6.3.
+    """
+    transfer = fourier_diagonal("wiener_filter", op)
+    check_start("wiener_filter", y, "y")
+    if not (power_spectrum > 0).all():
+        raise ValueError("wiener_filter: power_spectrum must be positive at every frequency.")
+    noise = sigma**2 * y.shape[-2] * y.shape[-1]
+    return _filter(y, transfer, squared_modulus(transfer) + noise / power_spectrum)
+
+
+def fourier_diagonal(caller: str, op) -> Tensor:
+    """The transfer function of op, or an error that says which solver to use instead."""
+    if not hasattr(op, "transfer"):
+        raise TypeError(
+            f"{caller}: {type(op).__name__} is not diagonal in the Fourier basis, so there is no "
+            "closed form. Minimise LeastSquares(op, y) + Tychonov(lam) with conjugate_gradient."
+        )
+    return op.transfer
+
+
+def positive_weights(caller: str, lam: float | Tensor, y: Tensor) -> Tensor:
+    """lam as a tensor that broadcasts against (B, C, H, W); must be positive."""
+    weights = torch.as_tensor(lam, dtype=y.dtype, device=y.device)
+    if not (weights > 0).all() or not weights.isfinite().all():
+        raise ValueError(
+            f"{caller}: lam must be positive and finite, got {weights.tolist()}. At lam = 0 this is "
+            "op.A_dagger(y), which divides the noise by the transfer function."
+        )
+    return weights.reshape(-1, *[1] * (y.ndim - 1)) if weights.ndim else weights
+
+
+def _filter(y: Tensor, transfer: Tensor, denominator: Tensor) -> Solution:
+    # Where nothing is seen and nothing is penalised, 0 / tiny = 0 is the minimum-norm answer.
+    denominator = denominator.clamp(min=torch.finfo(denominator.dtype).tiny)
+    x = irfft2(transfer.conj() * rfft2(y) / denominator, s=y.shape[-2:]).to(y.dtype)
+    return Solution(x, "converged")

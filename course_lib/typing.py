@@ -1,0 +1,24 @@
+"""Names that appear in signatures all over the package."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+
+ImageSize = tuple[int, int, int]  # (channels, height, width) of one image, in pixels
+ImageMap = Callable[[Tensor], Tensor]  # an image in, an image out
+
+
+@runtime_checkable
+class NoiseModel(Protocol):
+    """Turns a clean measurement A(x) into one draw of y."""
+
+    def __call__(self, clean: Tensor, *, generator: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class Smooth(Protocol):
+    """A differentiable functional: one value per image, and its gradient."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+    def grad(self, x: Tensor) -> Tensor: ...

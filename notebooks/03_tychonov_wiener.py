@@ -1,0 +1,509 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Tychonov and Wiener
+#
+# **You will see** real photographs deblurred by one division, three ways to
+# choose the one parameter (two of which never look at the truth), and the
+# statistical assumption that hides in a smoothness penalty, measured on
+# photographs.
+#
+# **You need** {doc}`chapter 1 <01_inverse_problems>`, and the functional of
+# {doc}`chapter 2 <02_gradient_descent>`.
+
+# %%
+import torch
+
+from course_lib.book import budget_card
+from course_lib.checks import (
+    check_minimiser,
+    check_residual,
+    check_wiener_limits,
+)
+from course_lib.data import load_photo, load_photos
+from course_lib.experiments.tychonov_wiener import (
+    LAMS,
+    SIGMAS,
+    oracle_weight,
+    spectrum_of_others,
+)
+from course_lib.finite_differences import laplacian_symbol
+from course_lib.fourier import radial_mean
+from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.metrics import psnr
+from course_lib.operators import (
+    Blur,
+    Denoising,
+    GaussianNoise,
+    gaussian_kernel,
+    motion_kernel,
+)
+from course_lib.plotting import compare, plot_curves, show_images
+from course_lib.results import load_results
+from course_lib.solvers import (
+    discrepancy_principle,
+    generalised_cross_validation,
+    gradient_descent,
+    wiener,
+    wiener_filter,
+)
+
+# %% tags=["hide-input"]
+budget_card("03_tychonov_wiener")
+
+# %% tags=["remove-cell"]
+results = load_results("03_tychonov_wiener")
+results.glue()
+
+# %% [markdown]
+# ## One division
+#
+# {cite:t}`tikhonov1977solutions` asked for the smoothest image that explains
+# the data:
+#
+# $$ u_\lambda = \operatorname*{argmin}_u\;
+#    \tfrac12 \lVert A u - y \rVert^2
+#    + \lambda \lVert \nabla u \rVert^2 . $$ (eq-tychonov)
+#
+# At the minimiser the gradient vanishes,
+# $(A^\top A - 2\lambda\Delta)\,u_\lambda = A^\top y$. For a blur (and for
+# pure denoising, $\hat k = 1$) all operators are diagonal in the Fourier
+# basis, and the linear system with one unknown per pixel becomes one division
+# per frequency:
+#
+# $$ \hat u_\lambda = \frac{\overline{\hat k}}
+#    {\lvert\hat k\rvert^2 + 2\lambda\hat L}\;\hat y, \qquad
+#    \hat L(\xi) = 4\sin^2(\pi\xi_1) + 4\sin^2(\pi\xi_2). $$ (eq-closed)
+#
+# Here $\xi$ is in cycles per pixel. $\hat L$ is the Fourier *symbol* of
+# $-\Delta$: it vanishes at $\xi = 0$ only, where $\hat k = 1$, so the
+# denominator is never zero and the minimiser is unique. (A kernel with
+# $\hat k(0) = 0$, which forgets the mean brightness, would lose this.)
+
+# %%
+x = load_photo("grace_hopper", 256)
+size = tuple(x.shape[1:])
+op = Blur(motion_kernel(9, 0.4), size, GaussianNoise(0.02))
+y = op(x, generator=torch.Generator().manual_seed(1))
+lam = 0.01
+restored = wiener(op, y, lam).x
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Motion blur of nine pixels with noise of standard deviation 0.02, and Tychonov's estimate for three weights. Too small a weight keeps the noise, too large a one keeps the blur.", "name": "fig-three"}, "image": {"alt": "Four photographs of Grace Hopper: smeared by motion; noisy but sharp for a small weight; sharp with little noise for the middle weight; and soft for a large weight."}}
+show_images(
+    {
+        "blurred and noisy": y,
+        "λ = 0.0005": wiener(op, y, 0.0005).x,
+        "λ = 0.01": restored,
+        "λ = 0.3": wiener(op, y, 0.3).x,
+    },
+    truth=x,
+    zoom=(40, 90, 56, 56),
+)
+
+# %% tags=["hide-input"]
+compare(
+    y,
+    restored,
+    labels=("motion blur", "restored"),
+    truth=x,
+    alt="A slider between the photograph smeared by motion and its "
+    "restoration, in which eyes and glasses are sharp.",
+    caption="Motion blur (left) and Tychonov's estimate with λ = 0.01 "
+    "(right).",
+)
+
+# %% [markdown]
+# Each frequency is multiplied by a number: the **filter** below. Where the
+# blur is strong the inverse filter $1/\hat k$ would amplify; the denominator
+# stops it at a height that $\lambda$ decides.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What Tychonov's estimate does to each frequency, for a Gaussian blur of 1.5 pixels. Small weights follow the inverse filter further up before they give in.", "name": "fig-filters"}, "image": {"alt": "Curves over frequency: the inverse filter rises steeply, three Tychonov filters follow it, peak and fall; the smaller the weight, the later and higher the peak."}}
+frequency = torch.linspace(0, 0.5, 200)
+k_hat = torch.exp(-2 * (torch.pi * 1.5 * frequency) ** 2)
+symbol = 4 * torch.sin(torch.pi * frequency) ** 2
+filters = {
+    f"λ = {weight}": k_hat / (k_hat**2 + 2 * weight * symbol)
+    for weight in (0.1, 0.01, 0.001)
+}
+inverse = {"inverse, 1/k̂": (1 / k_hat).where(frequency < 0.26, torch.nan)}
+plot_curves(
+    frequency,
+    filters | inverse,
+    "frequency (cycles / pixel), along one axis",
+    "filter",
+    dashed=("inverse, 1/k̂",),
+)
+
+# %% [markdown]
+# :::{exercise} The closed form
+# :label: ex-closed
+#
+# Write {eq}`eq-closed` with `torch.fft.rfft2`, `op.transfer` (the half
+# spectrum of $\hat k$) and `laplacian_symbol`. The check does not know the
+# formula: it evaluates $\nabla f$ at your answer.
+# :::
+
+
+# %% tags=["solution", "hide-cell"]
+def tychonov(op, y, lam):
+    ### BEGIN SOLUTION
+    k_hat = op.transfer
+    symbol = laplacian_symbol(y.shape[-2:])
+    u_hat = k_hat.conj() * torch.fft.rfft2(y)
+    u_hat = u_hat / (k_hat.abs() ** 2 + 2 * lam * symbol)
+    return torch.fft.irfft2(u_hat, s=y.shape[-2:])
+    ### END SOLUTION
+
+
+# %%
+exact = Blur(motion_kernel(9, 0.4, dtype=torch.float64), size)
+y64 = y.double()
+f = LeastSquares(exact, y64) + Tychonov(lam)
+check_minimiser(f, lambda: tychonov(exact, y64, lam))
+
+# %% [markdown]
+# Descent finds the same image, only slower. One evaluation of
+# {eq}`eq-closed` costs as much as one descent step:
+
+# %%
+closed = wiener(exact, y64, lam).x
+for n in (10, 100, 1000):
+    u = gradient_descent(f, y64, max_iter=n, rtol=0).x
+    print(f"{n:5d} steps: rms distance {(u - closed).std():.1e}")
+
+# %% tags=["remove-cell"]
+assert (u - closed).std() < 1e-8
+
+# %% [markdown]
+# ## Choosing the weight
+#
+# The quality of the result hangs on $\lambda$. Three ways to choose it:
+#
+# * The **oracle** takes the $\lambda$ of least true error. It needs the
+#   answer, so it is a yardstick and no method.
+# * The **discrepancy principle** {cite:p}`morozov1984methods` asks that the
+#   residual be as large as the noise, $\lVert A u_\lambda - y\rVert^2 =
+#   n\sigma^2$, no smaller: what is smaller was fitted to noise. It needs
+#   $\sigma$. The residual grows with $\lambda$, so bisection finds it.
+# * **Generalised cross-validation** {cite:p}`golub1979gcv` predicts each
+#   measurement from all others. It minimises $\lVert A u_\lambda - y\rVert^2
+#   / \operatorname{tr}(I - A R_\lambda)^2$ with $u_\lambda = R_\lambda y$,
+#   and needs nothing.
+#
+# The residual is diagonal too, $\widehat{(A u_\lambda - y)} = -\frac{2\lambda
+# \hat L}{\lvert\hat k\rvert^2 + 2\lambda\hat L}\,\hat y$, so each rule is a
+# sum over frequencies: no image is restored before the weight is known.
+
+# %%
+sigma = 0.02
+op = Blur(gaussian_kernel(1.5), size, GaussianNoise(sigma))
+x = load_photo("camera", 256)
+y = op(x, generator=torch.Generator().manual_seed(2))
+by_discrepancy = discrepancy_principle(op, y, sigma)
+by_gcv, gcv = generalised_cross_validation(op, y, LAMS)
+by_oracle = oracle_weight(op, y, x)
+scores = torch.stack([psnr(wiener(op, y, lam).x, x) for lam in LAMS])[:, 0]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "PSNR of Tychonov's estimate against the weight, and what the three rules choose. The hill is flat: a factor of two in the weight costs little.", "name": "fig-choice"}, "image": {"alt": "A hill-shaped curve of PSNR over the weight; oracle and cross-validation mark almost the same point at the top, the discrepancy principle a point to the right and lower."}}
+chosen = {
+    "oracle": by_oracle,
+    "cross-validation": by_gcv,
+    "discrepancy": by_discrepancy,
+}
+plot_curves(
+    LAMS,
+    {"Tychonov": scores},
+    "λ",
+    "PSNR (dB)",
+    log="x",
+    marks={
+        name: (lam, psnr(wiener(op, y, lam).x, x))
+        for name, lam in chosen.items()
+    },
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The curves behind the rules, scaled: cross-validation takes the minimum of its score, discrepancy the weight where the mean squared residual crosses the noise variance (1 on this scale).", "name": "fig-rules"}, "image": {"alt": "Two curves over the weight: the cross-validation score has a shallow minimum, the residual rises and crosses the dashed line at one, at a larger weight."}}
+residual = torch.stack(
+    [(op.A(wiener(op, y, lam).x) - y).square().mean() for lam in LAMS]
+)
+plot_curves(
+    LAMS,
+    {
+        "cross-validation score": y[0].numel() * gcv[0] / sigma**2,
+        "mean squared residual / σ²": residual / sigma**2,
+        "1": torch.ones_like(LAMS),
+    },
+    "λ",
+    "score",
+    log="xy",
+    dashed=("1",),
+)
+
+# %% [markdown]
+# The discrepancy principle chooses too large a weight, always: even at the
+# true image the residual is $\lVert w\rVert^2 \approx n\sigma^2$, but the
+# best estimate has used some of the data to fit, so its residual is smaller.
+# It pays in PSNR and wins in SSIM, which likes smooth results.
+#
+# :::{exercise} Discrepancy by bisection
+# :label: ex-discrepancy
+#
+# Find $\lambda$ such that the residual of `wiener(op, y, lam).x` has the
+# root mean square `sigma`.
+# :::
+
+
+# %% tags=["solution", "hide-cell"]
+def discrepancy_by_bisection(op, y, sigma):
+    ### BEGIN SOLUTION
+    low, high = 1e-6, 1e2
+    for _ in range(40):
+        lam = (low * high) ** 0.5  # the middle, on a logarithmic scale
+        r = op.A(wiener(op, y, lam).x) - y
+        low, high = (low, lam) if r.square().mean() > sigma**2 else (lam, high)
+    return lam
+    ### END SOLUTION
+
+
+# %%
+def residual_of_answer():
+    lam = discrepancy_by_bisection(op, y, sigma)
+    return op.A(wiener(op, y, lam).x) - y
+
+
+check_residual(residual_of_answer, sigma)
+
+# %% [markdown]
+# ## When Tychonov is a Wiener filter
+#
+# {cite:t}`wiener1949extrapolation` asked a different question. Let $x$ be a
+# random stationary image with power spectrum $S(\xi) = \mathbb E\lvert\hat
+# x(\xi)\rvert^2$ and let $w$ be white noise, $\mathbb E\lvert\hat w(\xi)
+# \rvert^2 = \sigma^2 H W$. Which linear filter has the least mean square
+# error? Frequency by frequency, minimising $\mathbb E\lvert g \hat y - \hat
+# x\rvert^2$ over the number $g$ gives
+#
+# $$ g = \frac{\overline{\hat k}}
+#    {\lvert\hat k\rvert^2 + \sigma^2 H W / S} . $$ (eq-wiener)
+#
+# Compare with {eq}`eq-closed`: the two agree exactly when
+#
+# $$ S(\xi) = \frac{\sigma^2 H W}{2\lambda\,\hat L(\xi)} . $$ (eq-spectrum)
+#
+# So Tychonov's penalty *is* a statistical claim: the power of an image falls
+# like $1/\hat L \approx 1/(4\pi^2\lvert\xi\rvert^2)$. "Wiener filtering" is
+# the right name for {eq}`eq-closed` only under this claim. Is it true?
+# Photographs can be asked.
+
+# %%
+photos = load_photos(size=256)
+images = photos.images
+print(", ".join(photos.names))
+centred = images - images.mean((2, 3), keepdim=True)
+power = torch.fft.rfft2(centred).abs().square().mean((0, 1))
+distance, spectrum = radial_mean(power, size[1:])
+y = op(images, generator=torch.Generator().manual_seed(3))
+lam = oracle_weight(op, y, images).log().mean().exp()  # a typical weight
+claimed = sigma**2 * 256**2 / (2 * lam * laplacian_symbol((256, 256)))
+_, claim = radial_mean(claimed, size[1:])
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean power spectrum of the test photographs by distance from frequency zero, and the spectrum that Tychonov's penalty claims with the (geometric) mean oracle weight for Gaussian blur and noise 0.02. Where the image stands above the noise the claim is close.", "name": "fig-spectrum"}, "image": {"alt": "On doubly logarithmic axes the photographs' power falls over five decades in a nearly straight line; the claimed spectrum runs close to it with a similar slope, and a dashed horizontal line marks the noise."}}
+plot_curves(
+    distance,
+    {
+        "photographs": spectrum,
+        "claimed by Tychonov": claim,
+        "noise": torch.full_like(spectrum, sigma**2 * 256**2),
+    },
+    "frequency (cycles / pixel)",
+    "power",
+    log="xy",
+    dashed=("noise",),
+)
+
+# %%
+band = (distance > 0.02) & (distance < 0.2)
+logs = torch.stack((distance[band].log(), torch.ones(int(band.sum()))), 1)
+slope = torch.linalg.lstsq(logs, spectrum[band].log()[:, None]).solution[0]
+print(f"photographs: power ~ frequency ^ {slope.item():.1f}")
+
+# %% tags=["remove-cell"]
+assert -3.5 < slope.item() < -1.5
+
+# %% [markdown]
+# The slope is not far from $-2$: this is why one parameter does so well on
+# natural images. It also says when to distrust it: text, stars and tissue
+# have other spectra.
+#
+# :::{exercise} The filter of least error
+# :label: ex-wiener
+#
+# Write {eq}`eq-wiener` for images `y` whose spectrum `S` and blur `transfer`
+# are given on the half grid of `rfft2`. The check draws 200 random images
+# with spectrum `S`, looks at the limits $\sigma \to 0$ and
+# $\sigma\to\infty$, and tries other noise levels: yours must be the best.
+# :::
+
+
+# %% tags=["solution", "hide-cell"]
+def least_error(y, transfer, sigma, S):
+    ### BEGIN SOLUTION
+    n = y.shape[-2] * y.shape[-1]
+    g = transfer.conj() / (transfer.abs() ** 2 + sigma**2 * n / S)
+    return torch.fft.irfft2(g * torch.fft.rfft2(y), s=y.shape[-2:])
+    ### END SOLUTION
+
+
+# %%
+check_wiener_limits(least_error)
+
+# %% [markdown]
+# ## All photographs, four noise levels
+#
+# The first table deblurs a Gaussian blur of 1.5 pixels, the second only
+# denoises. "Wiener" uses the mean spectrum of the *other* photographs: it
+# never sees the one that it restores.
+
+# %% tags=["hide-input"]
+methods = {
+    "observed": "observed",
+    "discrepancy": "Tychonov, discrepancy",
+    "gcv": "Tychonov, cross-validation",
+    "wiener": "Wiener, spectrum of others",
+    "oracle": "Tychonov, oracle",
+}
+
+def table(task, metric):
+    labels = {key: f"σ = {sigma}" for key, sigma in SIGMAS.items()}
+    name = f"{task}_{metric}_{{row}}_{{column}}"
+    fmt = ".2f" if metric == "psnr" else ".3f"
+    return results.table(methods, labels, name, fmt, best="max")
+
+
+# %% [markdown]
+# Deblurring, PSNR in dB:
+
+# %% tags=["hide-input"]
+table("deblur", "psnr")
+
+# %% [markdown]
+# Deblurring, SSIM:
+
+# %% tags=["hide-input"]
+table("deblur", "ssim")
+
+# %% [markdown]
+# Denoising, PSNR in dB:
+
+# %% tags=["hide-input"]
+table("denoise", "psnr")
+
+# %% [markdown]
+# Three things to read off. Cross-validation is nearly as good as the oracle
+# for deblurring, where few of the frequencies can be restored and most of the
+# data is left to cross-validate with; its theory asks for just this. For
+# denoising, where most frequencies are kept, it fails and keeps the noise
+# ({glue:text}`denoise_psnr_gcv_05:.1f` dB at $\sigma = 0.05$, the oracle has
+# {glue:text}`denoise_psnr_oracle_05:.1f` dB). The discrepancy principle loses
+# about half a decibel everywhere and is never far off. And a spectrum learnt
+# from a few other photographs is as good a prior as the best weight for
+# denoising, but not for deblurring: one spectrum does not fit a brick wall
+# and the Moon.
+
+# %%
+some = ["coffee", "rocket", "immunohistochemistry"]
+colour = load_photos(some, (200, 256), colour=True).images
+op = Blur(gaussian_kernel(1.5), tuple(colour.shape[1:]), GaussianNoise(0.02))
+y = op(colour, generator=torch.Generator().manual_seed(6))
+u = wiener(op, y, generalised_cross_validation(op, y, LAMS)[0]).x
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three colour photographs, blurred with noise of 0.02 (top), and restored by Tychonov's closed form, weight by cross-validation (bottom). PSNR below.", "name": "fig-colour"}, "image": {"alt": "Two rows of three colour pictures: a cup of coffee, a rocket at dusk and stained tissue, soft and noisy above, clearer below."}}
+scored = [f"{v:.2f} dB" for v in (*psnr(y, colour), *psnr(u, colour))]
+show_images(
+    [*y, *u],
+    ["coffee", "rocket", "tissue", "", "", ""],
+    captions=scored,
+    columns=3,
+)
+
+# %% tags=["remove-cell"]
+assert (psnr(u, colour) > psnr(y, colour) + 1).all()
+
+# %% [markdown]
+# (border)=
+# ## The border, and other confessions
+#
+# Everything above lives on a torus: the blur wraps around, the data were made
+# with the same wrapped blur, and the filter knows it. A real camera sees what
+# lies beyond its frame. Cut the data out of a larger blurred photograph and
+# the same filter rings, most at the border, where left and right edge do not
+# match. Fading the frame towards its own blurred, wrapped copy (an old
+# trick) calms the ringing at the price of a soft margin.
+
+# %%
+large = load_photo("astronaut", 320)
+wide = Blur(gaussian_kernel(2.5), (1, 320, 320), GaussianNoise(0.005))
+seen = wide(large, generator=torch.Generator().manual_seed(7))
+y = seen[..., 64:256, 64:256]
+x = large[..., 64:256, 64:256]
+op = Blur(gaussian_kernel(2.5), (1, 192, 192))
+ramp = (torch.arange(192) + 0.5).clamp(max=16)
+ramp = torch.minimum(ramp, ramp.flip(0)) / 16
+weight = ramp[:, None] * ramp
+tapered = weight * y + (1 - weight) * op.A(y)
+naive, calm = (wiener(op, v, 1e-3).x for v in (y, tapered))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Data cut out of a larger blurred photograph. The periodic filter rings at the border, since opposite edges do not match; tapering the frame calms it. PSNR below.", "name": "fig-border"}, "image": {"alt": "Four panels of a detail of the portrait: original, blurred, restored with bright and dark stripes along the border, and restored with a softer, quieter margin."}}
+show_images(
+    {
+        "original": x,
+        "cut out": y,
+        "periodic filter": naive,
+        "tapered": calm,
+    },
+    truth=x,
+)
+
+# %% tags=["remove-cell"]
+assert (psnr(calm, x) > psnr(naive, x) + 1).all()
+
+# %% [markdown]
+# The second confession: edges. A penalty on $\lVert\nabla u\rVert^2$ prefers
+# two small steps to one large one, so an edge is either blurred or, with a
+# smaller weight, bordered by ripples and noise. No choice of $\lambda$, and
+# no spectrum, cures it: every *linear* filter treats the noise beside an edge
+# like the noise on a wall. The next chapter leaves linearity.
+#
+# ## The same in deepinv
+#
+# ```python
+# import deepinv
+# from course_lib.operators import Blur, gaussian_kernel, to_deepinv
+# from course_lib.functionals import Ridge
+#
+# op = Blur(gaussian_kernel(1.5), (1, 128, 128))
+# y = op.A(x)
+# ours = op.prox_l2(torch.zeros_like(x), y, 100.0)
+# peer = to_deepinv(op).prox_l2(torch.zeros_like(x), y, 100.0)
+# ```
+#
+# ## Go further
+#
+# * {cite:t}`hansen2006deblurring` treats borders and parameter choice with
+#   care; {cite:t}`engl1996regularization` proves when discrepancy works.
+# * Restore `load_photo("hubble_deep_field")` with the spectrum of the other
+#   photographs and with its own. How much does the right claim buy?
+# * Add a third rule: Stein's unbiased risk estimate
+#   $\lVert A u_\lambda - y\rVert^2 + 2\sigma^2\operatorname{tr}(A R_\lambda)$.
+#   It is one more sum over frequencies. Does it cure denoising?

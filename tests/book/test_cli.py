@@ -1,0 +1,72 @@
+"""The `course` command: from a script to every product, and errors without a traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from course_lib import cli
+
+
+def course_command(monkeypatch, *arguments: str):
+    """Run the command in this process; returns its exit code or message."""
+    monkeypatch.setattr(sys, "argv", ["course", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def test_execute_pages_student(course, write_chapter, monkeypatch, capsys):
+    chapter = write_chapter()
+    assert course_command(monkeypatch, "execute", "7") == 0
+    assert chapter.notebook.exists()
+    assert course_command(monkeypatch, "pages") == 0
+    assert "A tiny case" in (course / "README.md").read_text()
+    assert course_command(monkeypatch, "student", "--out", str(course / "out")) == 0
+    assert (course / "out" / chapter.notebook.name).exists()
+    assert "07_tiny_case" in capsys.readouterr().err  # the progress bar
+
+
+@pytest.mark.parametrize("command", [["execute"], ["results"], ["student", "--out", "x"]])
+def test_a_bad_chapter_is_named(write_chapter, monkeypatch, command):
+    write_chapter()
+    message = course_command(monkeypatch, *command, "nine")
+    assert message == "course: There is no chapter 'nine'. The chapters are: 07_tiny_case."
+
+
+def test_results_are_computed_compared_and_stored(course, write_chapter, monkeypatch, capsys):
+    from course_lib.results import Result, experiment, load_results
+
+    @experiment("07_tiny_case")
+    def answer(budget: str) -> list[Result]:
+        return [Result("answer", 42.0, "", 0.0, "none", 1, None)]
+
+    write_chapter()
+    monkeypatch.setenv("COURSE_BUDGET", "smoke")
+    assert course_command(monkeypatch, "results", "7") == 0
+    assert "new" in capsys.readouterr().out
+    assert course_command(monkeypatch, "results", "7", "--store") == 0
+    assert load_results("07_tiny_case")["answer"].budget == "smoke"
+    assert course_command(monkeypatch, "results", "7") == 0
+    assert "same" in capsys.readouterr().out
+
+
+def test_a_chapter_without_experiments_says_where_to_write_them(write_chapter, monkeypatch):
+    write_chapter(name="06_quiet")
+    message = course_command(monkeypatch, "results", "6")
+    assert "course_lib/experiments/quiet.py" in message
+
+
+def test_a_missing_tool_names_the_extra(write_chapter, monkeypatch):
+    write_chapter()
+    monkeypatch.delitem(sys.modules, "course_lib.book.execute", raising=False)
+    monkeypatch.setitem(sys.modules, "jupytext", None)
+    assert "pip install -e '.[book]'" in course_command(monkeypatch, "execute")
+
+
+def test_python_dash_m_is_the_same_command():
+    run = subprocess.run(
+        [sys.executable, "-m", "course_lib", "--help"], capture_output=True, text=True
+    )
+    assert run.returncode == 0
+    assert "student" in run.stdout

@@ -1,0 +1,59 @@
+"""README's two commands exist and make.py answers them."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from course_lib.project import course_root
+
+ROOT = course_root()
+
+
+@pytest.fixture
+def make(monkeypatch):
+    spec = importlib.util.spec_from_file_location("make", ROOT / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_has_exactly_two_setup_commands():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    commands = [line for line in lines if line.startswith("python3 ")]
+    assert commands == ["python3 make.py book", "python3 make.py test"]
+
+
+def test_a_wrong_task_prints_the_usage(make, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["make.py", "cake"])
+    with pytest.raises(SystemExit, match=r"python3 make\.py book"):
+        make.main()
+
+
+def test_an_old_python_is_refused(make, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 0, "final", 0))
+    with pytest.raises(SystemExit, match=r"3\.11, 3\.12 or 3\.13; this is 3\.10"):
+        make.main()
+
+
+def test_this_environment_is_used_when_there_is_one(make, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", "/somewhere/else")
+    assert make.environment() == sys.executable
+
+
+def test_a_python_without_venv_is_told_what_to_install(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(make, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="apt install python3"):
+        make.environment()
+
+
+def test_options_reach_pytest(make, monkeypatch):
+    commands = []
+    monkeypatch.setattr(make, "run", lambda *command: commands.append(command))
+    monkeypatch.setattr(sys, "argv", ["make.py", "test", "-m", "not notebook"])
+    make.main()
+    assert commands[0][-2:] == ("-e", ".[test]")
+    assert commands[1][1:] == ("-m", "pytest", "-m", "not notebook")

@@ -1,0 +1,139 @@
+"""deepinv's algorithms run on our operators and stop where ours stop (skipped without deepinv)."""
+
+import importlib.machinery
+import importlib.util
+import sys
+
+import pytest
+import torch
+
+from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.operators import (
+    Blur,
+    Denoising,
+    Downsampling,
+    GaussianNoise,
+    PhaseRetrieval,
+    bicubic_kernel,
+    gaussian_kernel,
+    to_deepinv,
+)
+from course_lib.solvers import conjugate_gradient, wiener
+
+HAS_DEEPINV = importlib.util.find_spec("deepinv") is not None
+needs_deepinv = pytest.mark.skipif(not HAS_DEEPINV, reason="deepinv is not installed")
+# deepinv and its dependencies warn about their own insides.
+quiet = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def deepinv():
+    """deepinv, also beside a CPU torch whose torchvision cannot load its compiled operators."""
+    vision = importlib.util.find_spec("torchvision")
+    extension = importlib.machinery.PathFinder.find_spec("_C", vision.submodule_search_locations)
+    library = None
+    if "torchvision" not in sys.modules:
+        try:
+            torch.ops.load_library(extension.origin)
+        except OSError:
+            library = torch.library.Library("torchvision", "FRAGMENT")
+            for name in ("nms", "qnms"):
+                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    module = pytest.importorskip("deepinv")
+    yield module
+    del library  # the two definitions live as long as this object
+
+
+def operators():
+    return {
+        "blur": Blur(gaussian_kernel(1.0, dtype=torch.float64), (1, 12, 15), GaussianNoise(0.02)),
+        "downsampling": Downsampling((1, 12, 16), 2, bicubic_kernel(2, torch.float64)),
+    }
+
+
+@quiet
+@needs_deepinv
+@pytest.mark.parametrize("wrapped", [True, False], ids=["to_deepinv", "duck typing"])
+@pytest.mark.parametrize("algorithm", ["PGD", "HQS", "ADMM"])
+@pytest.mark.parametrize("name", ["blur", "downsampling"])
+def test_deepinv_reaches_our_optimum(deepinv, name, algorithm, wrapped, generator):
+    """1/2 |A u - y|^2 + lam |grad u|^2, with Tychonov.prox handed over as deepinv's prior."""
+    if algorithm == "HQS":
+        pytest.skip("half-quadratic splitting minimises another functional; see the test below")
+    op, lam = operators()[name], 0.1
+    y = op(torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator)
+    f = LeastSquares(op, y) + Tychonov(lam)
+    best = conjugate_gradient(f.hvp, op.A_adjoint(y), rtol=1e-13).x
+    if name == "blur":
+        assert torch.allclose(best, wiener(op, y, lam).x, rtol=0, atol=1e-11)
+    found = run(deepinv, algorithm, to_deepinv(op) if wrapped else op, y, lam)
+    # Linear convergence; 2,000 iterations leave rounding and deepinv's own float32 scalars.
+    assert (found - best).norm() <= 1e-6 * best.norm()
+
+
+@quiet
+@needs_deepinv
+@pytest.mark.parametrize("wrapped", [True, False], ids=["to_deepinv", "duck typing"])
+def test_half_quadratic_splitting_reaches_its_own_fixed_point(deepinv, wrapped, generator):
+    """u = prox of the data at v, v = prox of the prior at u: alternating projections in the limit."""
+    op, lam = operators()["blur"], 0.1
+    y = op(torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator)
+    found = run(deepinv, "HQS", to_deepinv(op) if wrapped else op, y, lam)
+    again = Tychonov(lam).prox(op.prox_l2(found, y, 1.0), 1.0)
+    back = op.prox_l2(Tychonov(lam).prox(found, 1.0), y, 1.0)
+    assert min((again - found).norm(), (back - found).norm()) <= 1e-6 * found.norm()
+
+
+def run(deepinv, algorithm, physics, y, lam):
+    class Prior(deepinv.optim.Prior):
+        """Our regulariser behind deepinv's interface."""
+
+        explicit_prior = True
+
+        def fn(self, x, *_, **__):
+            return Tychonov(lam)(x)
+
+        def grad(self, x, *_, **__):
+            return Tychonov(lam).grad(x)
+
+        def prox(self, x, *_, gamma=1.0, **__):
+            return Tychonov(lam).prox(x, float(gamma))
+
+    model = getattr(deepinv.optim, algorithm)(
+        prior=Prior(),
+        data_fidelity=deepinv.optim.L2(),
+        stepsize=1.0,
+        lambda_reg=1.0,
+        max_iter=2000,
+        crit_conv="residual",
+        thres_conv=1e-13,
+        early_stop=True,
+    )
+    return model(y, physics).detach()
+
+
+@quiet
+@needs_deepinv
+def test_the_wrapper_is_our_operator(deepinv, generator):
+    op = operators()["blur"]
+    physics = to_deepinv(op)
+    x = torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64)
+    y = op.A(x)
+    assert isinstance(physics, deepinv.physics.LinearPhysics)
+    assert torch.equal(physics.A(x), y)
+    assert torch.equal(physics.A_adjoint(y), op.A_adjoint(y))
+    assert torch.equal(physics.A_dagger(y), op.A_dagger(y))
+    assert torch.equal(physics.prox_l2(x, y, 0.3), op.prox_l2(x, y, 0.3))
+    assert float(physics.noise_model.sigma) == pytest.approx(0.02)
+    assert physics.adjointness_test(x).abs() <= 1e-12 * y.norm() * y.norm()
+
+
+def test_only_linear_operators_are_wrapped(generator):
+    with pytest.raises(TypeError, match="PhaseRetrieval is not linear"):
+        to_deepinv(PhaseRetrieval(3, (1, 2, 2), generator))
+
+
+def test_without_deepinv_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepinv", None)
+    with pytest.raises(ImportError, match="pip install deepinv"):
+        to_deepinv(Denoising((1, 4, 4)))

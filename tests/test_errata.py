@@ -1,0 +1,180 @@
+"""The errata of the sources, shown with small dense matrices and nothing of the library.
+
+Each test carries the number of its entry on the page "Errata of the sources".
+"""
+
+import pytest
+import torch
+from torch.linalg import eigvalsh, inv, matrix_norm, pinv
+
+SIZE = (5, 6)  # rows, columns of the small periodic images
+PIXELS = SIZE[0] * SIZE[1]
+
+
+@pytest.fixture
+def problem():
+    """A (7, 10) of rank 4 and v (7,)."""
+    g = torch.Generator().manual_seed(0)
+    factors = torch.randn(7, 4, generator=g).double(), torch.randn(4, 10, generator=g).double()
+    return factors[0] @ factors[1], torch.randn(7, generator=g).double()
+
+
+def circulant(stencil: dict[tuple[int, int], float]) -> torch.Tensor:
+    """The matrix of u -> sum of weight * u(. - shift) on a periodic image."""
+    basis = torch.eye(PIXELS, dtype=torch.float64).reshape(PIXELS, *SIZE)
+    shifted = [weight * basis.roll(shift, (1, 2)) for shift, weight in stencil.items()]
+    return sum(shifted).reshape(PIXELS, PIXELS).T
+
+
+def symbol_of_minus_laplacian() -> torch.Tensor:
+    one, two = (torch.arange(n, dtype=torch.float64) / n for n in SIZE)
+    return 4 * ((torch.pi * one).sin() ** 2)[:, None] + 4 * (torch.pi * two).sin() ** 2
+
+
+IDENTITY = circulant({(0, 0): 1.0})
+DIFFERENCES = torch.cat([circulant({(0, 0): -1, shift: 1}) for shift in ((-1, 0), (0, -1))])
+BLUR = {(0, 0): 0.6, (0, 1): 0.3, (1, 0): 0.1}
+
+
+def test_e21_the_ridge_weight_enters_once(problem):
+    A, v = problem
+    lam, identity = 0.1, torch.eye(10, dtype=torch.float64)
+    ridge = {weight: inv(A.T @ A + weight * identity) @ A.T @ v for weight in (lam, lam**2)}
+
+    def slope(u, R):
+        """|gradient| at u of 1/2 |A u - v|^2 + lam R(u)."""
+        F = torch.func.grad(lambda u: (A @ u - v).square().sum() / 2 + lam * R(u))
+        return F(u).norm()
+
+    def half_square(u):
+        return u.square().sum() / 2
+
+    def as_printed(u):
+        return lam / 2 * u.square().sum()
+
+    assert slope(ridge[lam], half_square) < 1e-11
+    assert slope(ridge[lam], as_printed) > 1e-2  # the printed pair does not fit together:
+    assert slope(ridge[lam**2], as_printed) < 1e-11  # its weight is lam^2
+
+
+def test_e22_the_pseudo_inverse_is_the_shortest_minimiser(problem):
+    A, v = problem
+    u = pinv(A) @ v
+    assert u.shape == (10,)  # a vector, not the value of a minimum
+    assert (A.T @ (A @ u - v)).norm() < 1e-12  # it minimises |A u - v|
+    null_space = torch.linalg.svd(A).Vh[4:]  # rows: a basis of K
+    assert (null_space @ u).norm() < 1e-12  # u is orthogonal to K
+    for direction in null_space:
+        other = u + 0.3 * direction
+        assert (A.T @ (A @ other - v)).norm() < 1e-12  # a minimiser as well,
+        assert other.norm() ** 2 == pytest.approx(u.norm() ** 2 + 0.3**2)  # but longer
+
+
+def test_e22_it_inverts_the_restriction_to_the_orthogonal_complement(problem):
+    A, _ = problem
+    rows = torch.linalg.svd(A).Vh[:4]  # an orthonormal basis of the complement of K
+    torch.testing.assert_close(pinv(A) @ A, rows.T @ rows)  # the projector on it
+    torch.testing.assert_close(pinv(A) @ A @ rows.T, rows.T)
+
+
+def test_e26_symbol_and_kernel_of_minus_laplacian():
+    kernel = torch.zeros(SIZE, dtype=torch.float64)
+    kernel[0, 0] = 4
+    for shift in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        kernel[shift] = -1
+    symbol = symbol_of_minus_laplacian()
+    torch.testing.assert_close(torch.fft.fft2(kernel).real, symbol)
+    assert (kernel - symbol).abs().max() > 1  # one is the transform of the other
+    minus_laplacian = DIFFERENCES.T @ DIFFERENCES
+    torch.testing.assert_close(minus_laplacian[:, 0].reshape(SIZE), kernel)
+    torch.testing.assert_close(eigvalsh(minus_laplacian), symbol.ravel().sort().values)
+
+
+def test_e26_tychonov_is_wiener_for_one_spectrum_only():
+    sigma, lam = 0.2, 0.05
+    k, symbol = torch.fft.fft2(circulant(BLUR)[:, 0].reshape(SIZE)), symbol_of_minus_laplacian()
+    tychonov = k.conj() / (k.abs() ** 2 + 2 * lam * symbol)
+
+    def excess_error(spectrum):
+        """Mean square error of the Tychonov filter over the least one, off frequency zero."""
+        noise = sigma**2 * PIXELS
+        best = k.conj() * spectrum / (k.abs() ** 2 * spectrum + noise)
+        error = [
+            ((h * k - 1).abs() ** 2 * spectrum + h.abs() ** 2 * noise) for h in (tychonov, best)
+        ]
+        return (error[0] - error[1]).ravel()[1:] / error[1].ravel()[1:]
+
+    matched = sigma**2 * PIXELS / (2 * lam * symbol.clamp(min=1e-9))
+    assert excess_error(matched).abs().max() < 1e-12
+    assert excess_error(2 * matched).min() > 1e-4  # the factor matters,
+    assert excess_error(torch.ones(SIZE).double() * 10).max() > 0.1  # and so does the shape
+
+
+def test_e26_uniqueness_needs_a_kernel_with_nonzero_sum():
+    lam = 0.1
+    penalty = 2 * lam * DIFFERENCES.T @ DIFFERENCES
+    blur, edge = circulant(BLUR), circulant({(0, 0): 1.0, (0, 1): -1.0})  # sums 1 and 0
+    assert eigvalsh(blur.T @ blur + penalty).min() > 1e-2
+    hessian = edge.T @ edge + penalty
+    constant = torch.ones(PIXELS, dtype=torch.float64)
+    assert (hessian @ constant).norm() < 1e-12  # brightness is free: many minimisers
+    assert eigvalsh(hessian)[1] > 1e-2  # and nothing else is
+
+
+def test_e27_the_gradient_is_lipschitz_not_the_functional(problem):
+    A, v = problem
+    L = matrix_norm(A, 2) ** 2
+    direction = torch.linalg.svd(A).Vh[0]
+
+    def F(u):
+        return (A @ u - v).square().sum() / 2
+
+    def grad(u):
+        return A.T @ (A @ u - v)
+
+    origin = torch.zeros(10, dtype=torch.float64)
+    slopes = [(F(t * direction) - F(origin)).abs() / t for t in (1e2, 1e4, 1e6)]
+    assert slopes[1] > 50 * slopes[0]  # no constant bounds |F(u) - F(u')| / |u - u'|
+    assert slopes[2] > 50 * slopes[1]
+    for t in (1e-2, 1.0, 1e4):
+        gap = (grad(t * direction) - grad(origin)).norm() / t
+        assert gap == pytest.approx(L.item(), rel=1e-10)  # L, attained
+
+    def slack(constant):
+        """Right minus left side of the descent lemma, one unit along the direction."""
+        return F(origin) + grad(origin) @ direction + constant / 2 - F(origin + direction)
+
+    assert slack(L) > -1e-12
+    assert slack(0.99 * L) < 0
+
+
+def test_e27_the_semidefinite_order_is_not_strict():
+    A = torch.diag(torch.tensor([2.0, 1.0]).double())
+    B = torch.diag(torch.tensor([1.0, 1.0]).double())
+    assert eigvalsh(A - B).min() == 0  # A - B is semi-definite: A >= B,
+    assert not (eigvalsh(A - B) > 0).all()  # and not A > B
+    assert not (eigvalsh(A - A) > 0).all()  # as A > A would be absurd
+
+
+def test_e28_white_noise_has_covariance_sigma_squared_identity():
+    sigma, n = 0.03, 6
+    w = sigma * torch.randn(200_000, n, generator=torch.Generator().manual_seed(1)).double()
+    covariance = w.T @ w / len(w)
+    # Standard error of an entry: sqrt(2) sigma^2 / sqrt(200 000) = 0.0032 sigma^2.
+    torch.testing.assert_close(covariance / sigma**2, torch.eye(n).double(), rtol=0, atol=0.016)
+    assert w.square().sum(1).mean() == pytest.approx(sigma**2 * n, rel=0.01)
+
+
+def test_e28_phase_retrieval_measures_the_squared_modulus():
+    g = torch.Generator().manual_seed(2)
+    A = torch.randn(9, 4, generator=g, dtype=torch.complex128)
+    x, other = torch.randn(2, 4, generator=g, dtype=torch.float64)
+    y = (A @ other.to(A)).abs() ** 2
+
+    def f(x):
+        return ((A @ x.to(A)).abs() ** 2 - y).square().sum() / 2
+
+    field = A @ x.to(A)
+    by_hand = 2 * (A.conj().T @ ((field.abs() ** 2 - y) * field)).real
+    torch.testing.assert_close(torch.func.grad(f)(x), by_hand)
+    torch.testing.assert_close(f(2 * other), 4.5 * y.square().sum())  # data scale with the square
