@@ -57,7 +57,7 @@ def property_check(title: str, *hints: str) -> Callable:
 
 @property_check(
     "adjoint",
-    "the test is <A x, v> = <x, A^T v>. Is each number of v carried back to the pixels it came from?",
+    "the test is <A x, v> = <x, A^T v>. Does each number of v go back to the pixels it came from?",
     "write A as a matrix for a tiny image; A^T reads the same table by columns. A roll by +k "
     "becomes a roll by -k, a selection of pixels becomes an insertion of zeros.",
 )
@@ -155,7 +155,9 @@ def check_step_bound(
             u = new / new.norm()
         growth[factor] = ratio
     found = " and ".join(f"{g:.4f} per step at {f} of your bound" for f, g in growth.items())
-    return growth[0.999] <= 1 + 1e-9 and growth[1.001] > 1, f"the worst mode is multiplied by {found}"
+    return growth[0.999] <= 1 + 1e-9 and growth[
+        1.001
+    ] > 1, f"the worst mode is multiplied by {found}"
 
 
 @property_check(
@@ -213,9 +215,12 @@ def check_wiener_limits(
     size = (32, 28)
     S = 1 / (1e-3 + torch.fft.fftfreq(32).square()[:, None] + torch.fft.rfftfreq(28).square())
     S = S.double()
-    transfer = torch.fft.rfft2(torch.zeros(size, dtype=torch.float64).index_put(
-        (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])), torch.tensor([0.7, 0.2, 0.1]).double()
-    ))
+    transfer = torch.fft.rfft2(
+        torch.zeros(size, dtype=torch.float64).index_put(
+            (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])),
+            torch.tensor([0.7, 0.2, 0.1]).double(),
+        )
+    )
     white = torch.randn(200, 1, *size, generator=generator, dtype=torch.float64)
     x = torch.fft.irfft2((S / white[0].numel()).sqrt() * torch.fft.rfft2(white), s=size)
     clean = torch.fft.irfft2(transfer * torch.fft.rfft2(x), s=size)

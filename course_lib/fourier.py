@@ -1,7 +1,7 @@
-"""Periodic images in the Fourier basis: the half-spectrum conventions live here and nowhere else."""
+"""Periodic images in the Fourier basis: the only home of the half-spectrum conventions."""
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.fft import irfft2, rfft2
 
@@ -14,10 +14,11 @@ def pad_and_centre(kernel: Float[Tensor, "... h w"], size: tuple[int, int]) -> T
     return padded.roll((-(height // 2), -(width // 2)), dims=(-2, -1))
 
 
-def filter_image(
-    x: Float[Tensor, "*batch h w"], transfer: Complex[Tensor, "*c h w2"] | Float[Tensor, "*c h w2"]
-) -> Float[Tensor, "*batch h w"]:
-    """F^-1 diag(transfer) F x, in the dtype of x. `transfer` holds the half spectrum of rfft2."""
+def filter_image(x: Float[Tensor, "*batch h w"], transfer: Tensor) -> Tensor:
+    """F^-1 diag(transfer) F x, in the dtype of x.
+
+    `transfer` is a half spectrum as of rfft2 that broadcasts against (*batch, h, w // 2 + 1).
+    """
     return irfft2(transfer * rfft2(x), s=x.shape[-2:]).to(x.dtype)
 
 

@@ -31,8 +31,9 @@ ACCENT = "#12897b"  # the teal of the theme, in the tone that reads on white and
 INK = "#757b84"  # letters and axes: contrast 4.2 on both pages
 COLOURS = [ACCENT, "#d9642b", "#4f81d8", "#b3549b", "#a1842c", "#808080"]
 DASHES = ["-", (0, (6, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)), (0, (9, 3)), (0, (1, 2.5))]
-WIDTH = 7.0  # inches: 700 px on the page, stored at twice that
+WIDTH = 7.0  # inches: 700 px on the page
 DPI = 100
+SHARPNESS = 1.5  # stored pixels a page pixel: crisp letters, and notebooks below 2 MB
 
 STYLE = {
     "figure.dpi": DPI,
@@ -78,10 +79,10 @@ class CourseFigure(Figure):
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         buffer = BytesIO()
-        self.savefig(buffer, format="png", dpi=2 * DPI, metadata={"Software": None})
+        self.savefig(buffer, format="png", dpi=SHARPNESS * DPI, metadata={"Software": None})
         width, height = (round(DPI * inches) for inches in self.get_size_inches())
         data = {
-            "image/png": base64.b64encode(buffer.getvalue()).decode(),
+            "image/png": base64.b64encode(_without_colour(buffer.getvalue())).decode(),
             "text/plain": self.summary,
         }
         return data, {"image/png": {"width": width, "height": height}}
@@ -253,13 +254,16 @@ def plot_curves(
     for label, y in curves.items():
         thin = {"color": INK, "linestyle": "--", "linewidth": 1.2} if label in dashed else {}
         axes.plot(x, y, label=label, **thin)
-    for (label, point), marker in zip((marks or {}).items(), cycle("os^Dv*PX"), strict=False):
-        axes.plot(*map(float, point), marker, color=INK, markersize=7, label=label, zorder=3)
+    looks = zip("os^Dv*", COLOURS[1:] + COLOURS[:1], strict=True)
+    for (label, point), (marker, colour) in zip((marks or {}).items(), cycle(looks), strict=False):
+        axes.plot(*map(float, point), marker, color=colour, markersize=8, label=label, zorder=3)
     return _with_legend(figure, axes, f"{ylabel} against {xlabel}")
 
 
 @matplotlib.rc_context(STYLE)
-def plot_paths(f, paths: dict[str, Any], xlabel: str, ylabel: str, *, height: float = 4.2) -> CourseFigure:
+def plot_paths(
+    f, paths: dict[str, Any], xlabel: str, ylabel: str, *, height: float = 4.2
+) -> CourseFigure:
     """Draw the way of iterations in the plane over the level lines of a function.
 
     Args:
@@ -490,6 +494,17 @@ def _encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _without_colour(png: bytes) -> bytes:
+    """The same picture as grey and opacity, a quarter smaller, if nothing in it is colourful."""
+    picture = Image.open(BytesIO(png))
+    red, green, blue, _ = (np.asarray(band, int) for band in picture.convert("RGBA").split())
+    if max(np.abs(red - green).max(), np.abs(green - blue).max()) > 16:  # INK differs by 9
+        return png
+    buffer = BytesIO()
+    picture.convert("LA").save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
 def _log_spectrum(array: np.ndarray, size) -> np.ndarray:
     """(H, W) of log10 |DFT|, centred."""
     if size is not None and (size[0] < array.shape[0] or size[1] < array.shape[1]):
@@ -544,11 +559,12 @@ def _panels(
     rows = math.ceil(len(arrays) / (columns or max_columns))
     columns = columns or math.ceil(len(arrays) / rows)
     cell = min(width / columns - 0.08, 3.4)
-    tallest = max(array.shape[0] / array.shape[1] for array in arrays)
-    height = round(rows * (cell * tallest + 0.19 * lines + 0.06), 2)
+    aspects = [min(array.shape[0] / array.shape[1], 1.5) for array in arrays]
+    tall = [max(aspects[start : start + columns]) for start in range(0, len(arrays), columns)]
+    height = round(cell * sum(tall) + rows * (0.19 * lines + 0.06), 2)
     figure = CourseFigure(figsize=(WIDTH, height))
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False, height_ratios=tall).ravel()
     for panel in panels[len(arrays) :]:
         panel.remove()
     return figure, list(panels[: len(arrays)]), cell
@@ -556,7 +572,7 @@ def _panels(
 
 def _draw_image(panel, array: np.ndarray, cell: float, vmin: float, vmax: float, cmap: str) -> None:
     # Pixels are drawn as squares; an image with more pixels than its panel is averaged.
-    fits = array.shape[1] <= cell * 2 * DPI
+    fits = array.shape[1] <= cell * SHARPNESS * DPI
     picture = array if array.ndim == 2 else _to_bytes(array, vmin, vmax)
     panel.imshow(
         picture, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest" if fits else "hanning"
@@ -616,7 +632,9 @@ def _with_legend(figure: CourseFigure, axes, summary: str) -> CourseFigure:
         for line in axes.lines
         if line.get_label() and not line.get_label().startswith("_")
     ]
-    if labels:
-        axes.legend(handlelength=2.6)
+    if labels:  # above the axes, where it never covers a curve
+        rows = math.ceil(sum(len(label) + 8 for label in labels) / 88)
+        columns = math.ceil(len(labels) / rows)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=2.6)
     figure.summary = f"curves: {summary}" + (": " + ", ".join(labels) if labels else "")
     return figure

@@ -23,9 +23,7 @@
 # transform. The symbols are those of the {doc}`notation page
 # </book/notation>`.
 
-# %%
-import math
-
+# %% tags=["hide-input"]
 import torch
 
 from course_lib.book import budget_card
@@ -62,7 +60,7 @@ from course_lib.plotting import (
 from course_lib.results import load_results
 from course_lib.solvers import gradient_descent
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 budget_card("01_inverse_problems")
 
 # %% tags=["remove-cell"]
@@ -268,8 +266,8 @@ plot_curves(
 # {glue:text}`psnr_naive:.1f` dB where doing nothing scores
 # {glue:text}`psnr_blurred:.1f` dB.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the noise comes from. The blur has emptied the corners of the spectrum and left the noise there, hardly visible; division lifts it above the photograph.", "name": "fig-transfer"}, "image": {"alt": "Three spectra: the original fades slowly from the centre, the blurred one ends in a flat dark floor of noise, and the naive inverse has corners as bright as its centre."}}
-show_spectrum([x, y, naive], ["original", "blurred", "naive inverse"])
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the noise comes from. The blur has emptied the corners of the spectrum and left the noise there, hardly visible; division lifts it above the photograph.", "name": "fig-transfer"}, "image": {"alt": "Two spectra: the blurred photograph is bright in the centre and ends in a flat dark floor of noise; its naive inverse has corners nearly as bright as its centre."}}
+show_spectrum([y, naive], ["blurred, noise 1/255", "naive inverse"])
 
 # %% tags=["hide-input"]
 compare(

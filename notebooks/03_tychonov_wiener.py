@@ -22,7 +22,7 @@
 # **You need** {doc}`chapter 1 <01_inverse_problems>`, and the functional of
 # {doc}`chapter 2 <02_gradient_descent>`.
 
-# %%
+# %% tags=["hide-input"]
 import torch
 
 from course_lib.book import budget_card
@@ -36,7 +36,6 @@ from course_lib.experiments.tychonov_wiener import (
     LAMS,
     SIGMAS,
     oracle_weight,
-    spectrum_of_others,
 )
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import radial_mean
@@ -44,7 +43,6 @@ from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
 from course_lib.operators import (
     Blur,
-    Denoising,
     GaussianNoise,
     gaussian_kernel,
     motion_kernel,
@@ -56,10 +54,9 @@ from course_lib.solvers import (
     generalised_cross_validation,
     gradient_descent,
     wiener,
-    wiener_filter,
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 budget_card("03_tychonov_wiener")
 
 # %% tags=["remove-cell"]
@@ -178,12 +175,14 @@ check_minimiser(f, lambda: tychonov(exact, y64, lam))
 
 # %%
 closed = wiener(exact, y64, lam).x
+distances = []
 for n in (10, 100, 1000):
     u = gradient_descent(f, y64, max_iter=n, rtol=0).x
-    print(f"{n:5d} steps: rms distance {(u - closed).std():.1e}")
+    distances.append((u - closed).std().item())
+    print(f"{n:5d} steps: rms distance {distances[-1]:.1e}")
 
 # %% tags=["remove-cell"]
-assert (u - closed).std() < 1e-8
+assert distances[2] < 0.01 * distances[1] < 0.1 * distances[0]
 
 # %% [markdown]
 # ## Choosing the weight
@@ -318,7 +317,7 @@ lam = oracle_weight(op, y, images).log().mean().exp()  # a typical weight
 claimed = sigma**2 * 256**2 / (2 * lam * laplacian_symbol((256, 256)))
 _, claim = radial_mean(claimed, size[1:])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean power spectrum of the test photographs by distance from frequency zero, and the spectrum that Tychonov's penalty claims with the (geometric) mean oracle weight for Gaussian blur and noise 0.02. Where the image stands above the noise the claim is close.", "name": "fig-spectrum"}, "image": {"alt": "On doubly logarithmic axes the photographs' power falls over five decades in a nearly straight line; the claimed spectrum runs close to it with a similar slope, and a dashed horizontal line marks the noise."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean power spectrum of the test photographs by distance from frequency zero, and the spectrum that Tychonov's penalty claims with the (geometric) mean oracle weight for Gaussian blur and noise 0.02. The slopes are similar; the curves meet near 0.25, where the filter has to decide what is noise.", "name": "fig-spectrum"}, "image": {"alt": "On doubly logarithmic axes the photographs' power falls over five decades in a nearly straight line; the claimed spectrum has a similar slope, lies below it at low and above it at high frequencies, and a dashed horizontal line marks the noise."}}
 plot_curves(
     distance,
     {
@@ -342,9 +341,13 @@ print(f"photographs: power ~ frequency ^ {slope.item():.1f}")
 assert -3.5 < slope.item() < -1.5
 
 # %% [markdown]
-# The slope is not far from $-2$: this is why one parameter does so well on
-# natural images. It also says when to distrust it: text, stars and tissue
-# have other spectra.
+# Photographs fall a little faster than the claimed $-2$. One parameter cannot
+# fit a curve everywhere, and need not: at low frequencies the data are good
+# and hardly listen to the prior, at the highest nothing can be restored. The
+# best weight makes the claim right in between, where the filters of
+# {numref}`fig-filters` turn down. This is why one parameter does so well on
+# natural images, and when to distrust it: text, stars and tissue have other
+# spectra.
 #
 # :::{exercise} The filter of least error
 # :label: ex-wiener
@@ -423,7 +426,7 @@ table("denoise", "psnr")
 
 # %%
 some = ["coffee", "rocket", "immunohistochemistry"]
-colour = load_photos(some, (200, 256), colour=True).images
+colour = load_photos(some, (144, 192), colour=True).images
 op = Blur(gaussian_kernel(1.5), tuple(colour.shape[1:]), GaussianNoise(0.02))
 y = op(colour, generator=torch.Generator().manual_seed(6))
 u = wiener(op, y, generalised_cross_validation(op, y, LAMS)[0]).x

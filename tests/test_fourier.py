@@ -11,6 +11,8 @@ from course_lib.fourier import (
     frequencies,
     half_spectrum_weights,
     pad_and_centre,
+    radial_mean,
+    spectral_mean,
     squared_modulus,
 )
 
@@ -29,6 +31,30 @@ def test_parseval_on_the_half_spectrum(size, generator):
     energy = power.sum() / math.prod(size)
     assert energy == pytest.approx(u.square().sum().item(), rel=1e-14)
     assert half_spectrum_weights(size).sum() * size[0] == math.prod(size)
+
+
+@SIZES
+def test_spectral_mean_is_the_mean_over_the_full_grid(size, generator):
+    u = image(generator, 2, *size)
+    full = torch.fft.fft2(u).abs().square().mean((-2, -1))
+    half = spectral_mean(squared_modulus(torch.fft.rfft2(u)), size)
+    assert torch.allclose(half, full, rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [(8, 7), (7, 5), (6, 9), (16, 16)])
+def test_radial_mean_against_a_loop_over_the_full_grid(size, generator):
+    u = image(generator, *size)
+    power = torch.fft.fft2(u).abs().square()
+    rings = [[] for _ in range(min(size) // 2 + 1)]
+    for i, f in enumerate(torch.fft.fftfreq(size[0]).tolist()):
+        for j, g in enumerate(torch.fft.fftfreq(size[1]).tolist()):
+            ring = round(math.hypot(f, g) * min(size))
+            if ring < len(rings):
+                rings[ring].append(power[i, j])
+    radii, means = radial_mean(squared_modulus(torch.fft.rfft2(u)), size)
+    expected = torch.stack([torch.stack(ring).mean() for ring in rings[1:]])
+    assert torch.allclose(means, expected, rtol=1e-6)  # float32 frequencies in this loop
+    assert torch.allclose(radii * min(size), torch.arange(1, len(rings)).double())
 
 
 @SIZES

@@ -86,7 +86,9 @@ def test_one_value_an_image(metric, generator):
     values = metric(estimate, truth)
     assert values.shape == (4,)
     for i in range(4):
-        assert torch.allclose(values[i], metric(estimate[i : i + 1], truth[i : i + 1])[0], rtol=1e-12)
+        assert torch.allclose(
+            values[i], metric(estimate[i : i + 1], truth[i : i + 1])[0], rtol=1e-12
+        )
     shared = metric(estimate, truth[:1])  # one truth, many estimates
     assert torch.allclose(shared, metric(estimate, truth[:1].expand(4, -1, -1, -1)), rtol=1e-14)
 
@@ -137,7 +139,9 @@ def test_wrong_shapes(metric):
 
 
 def test_ssim_needs_room_for_its_window():
-    with pytest.raises(ValueError, match="ssim: the window is 11 x 11 pixels, the image only 10 x 40"):
+    with pytest.raises(
+        ValueError, match="ssim: the window is 11 x 11 pixels, the image only 10 x 40"
+    ):
         ssim(torch.zeros(1, 1, 10, 40), torch.zeros(1, 1, 10, 40))
 
 

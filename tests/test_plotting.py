@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from course_lib.plotting import (
+    SHARPNESS,
     Comparison,
     compare,
     plot_curves,
@@ -30,7 +31,8 @@ def drawn(figure) -> tuple[int, int]:
     """Size in pixels (width, height) of the PNG that a notebook stores."""
     data, metadata = figure._repr_mimebundle_()
     size = Image.open(BytesIO(base64.b64decode(data["image/png"]))).size
-    assert size == tuple(2 * metadata["image/png"][side] for side in ("width", "height"))
+    shown = [SHARPNESS * metadata["image/png"][side] for side in ("width", "height")]
+    assert size == pytest.approx(shown, abs=1)
     return size
 
 
@@ -39,7 +41,7 @@ def drawn(figure) -> tuple[int, int]:
 )
 def test_show_images_accepts_every_image_shape(shape):
     images = torch.rand(shape)
-    assert drawn(show_images(images))[0] == 1400
+    assert drawn(show_images(images))[0] == SHARPNESS * 700
     assert len(show_images(images.numpy()).axes) == (4 if shape[0] == 4 else 1)
 
 

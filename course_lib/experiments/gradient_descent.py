@@ -61,7 +61,9 @@ def harmonic_inpainting(budget: str) -> list[Result]:
         Tychonov(0.5), y, max_iter=400, rtol=1e-5, project=project_consistent(op, y)
     )
     return [
-        Result("psnr_harmonic", psnr(solution.x, images).mean().item(), "dB", 0.01, data, len(y), seed),
+        Result(
+            "psnr_harmonic", psnr(solution.x, images).mean().item(), "dB", 0.01, data, len(y), seed
+        ),
         Result("psnr_masked", psnr(y, images).mean().item(), "dB", 0.01, data, len(y), seed),
     ]
 

@@ -24,7 +24,7 @@ CHAPTER = "01_inverse_problems"
 
 @experiment(CHAPTER, cheap=True)
 def naive_inverse(budget: str) -> list[Result]:
-    """Divide by the transfer function: the error that the formula predicts, and the one measured."""
+    """Divide by the transfer function: the error predicted by the formula, and the measured one."""
     (images, _), data = photographs(budget)
     sigma, seed = 0.01, 1
     op = Blur(gaussian_kernel(0.6).double(), images.shape[1:], GaussianNoise(sigma))

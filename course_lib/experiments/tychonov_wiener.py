@@ -81,7 +81,7 @@ def oracle_weight(op: LinearOperator, y: Tensor, images: Tensor) -> Float[Tensor
 
 
 def spectrum_of_others(images: Tensor) -> Float[Tensor, "b 1 h w2"]:
-    """Leave one out: the mean power spectrum of all the other photographs, each without its mean."""
+    """Leave one out: mean power spectrum of all other photographs, each without its mean."""
     centred = images - images.mean((2, 3), keepdim=True)
     power = rfft2(centred).abs().square().mean(1, keepdim=True)
     others = (power.sum(0, keepdim=True) - power) / (len(images) - 1)

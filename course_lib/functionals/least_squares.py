@@ -6,6 +6,7 @@ from torch import Tensor
 
 from course_lib.functionals.base import Functional
 from course_lib.operators.base import LinearOperator, Operator
+from course_lib.solvers.solution import check_measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,17 +25,7 @@ class LeastSquares(Functional):
     y: Tensor
 
     def __post_init__(self) -> None:
-        size = tuple(self.op.measurement_size)
-        if tuple(self.y.shape[1:]) != size:
-            raise ValueError(
-                f"LeastSquares: expected y of shape (B, {', '.join(map(str, size))}) for "
-                f"{type(self.op).__name__}, got {tuple(self.y.shape)}."
-            )
-        if not self.y.isfinite().all():
-            raise ValueError(
-                "LeastSquares: y holds NaN or infinite values. Mask lost pixels with Inpainting "
-                "instead of marking them in y."
-            )
+        check_measurement("LeastSquares", self.op, self.y)
 
     def __call__(self, x: Tensor) -> Tensor:
         return (self.op.A(x) - self.y).flatten(1).square().sum(1) / 2

@@ -56,6 +56,12 @@ class Operator:
         raise NotImplementedError
 
     def _check(self, method: str, name: str, value: Tensor, size: tuple[int, ...]) -> None:
+        if not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise TypeError(
+                f"{type(self).__name__}.{method}({name}): expected floating-point numbers, got "
+                f"{kind}. For an 8-bit image use {name}.float() / 255."
+            )
         shape, k = tuple(value.shape), len(size)
         if shape[-k:] == tuple(size):
             return
@@ -103,7 +109,7 @@ class LinearOperator(Operator):
         self._check("prox_l2", "y", y, self.measurement_size)
         if not gamma > 0:
             raise ValueError(
-                f"{type(self).__name__}.prox_l2: gamma weighs the data and must be > 0, got {gamma}."
+                f"{type(self).__name__}.prox_l2: gamma weighs the data: must be > 0, got {gamma}."
             )
         return self._prox_l2(z, y, gamma)
 

@@ -40,12 +40,12 @@ class Blur(LinearOperator):
         check_kernel("Blur", self.kernel, self.img_size)
 
     @cached_property
-    def transfer(self) -> Complex[Tensor, "1 1 H W2"]:
+    def transfer(self) -> Complex[Tensor, "H W2"]:
         """k^ = F k on the half spectrum of rfft2."""
-        return rfft2(pad_and_centre(self.kernel, self.img_size[-2:]))
+        return rfft2(pad_and_centre(self.kernel[0, 0], self.img_size[-2:]))
 
     @cached_property
-    def gain(self) -> Float[Tensor, "1 1 H W2"]:
+    def gain(self) -> Float[Tensor, "H W2"]:
         """|k^|^2, the eigenvalues of A^T A."""
         return squared_modulus(self.transfer)
 

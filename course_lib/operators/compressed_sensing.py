@@ -135,7 +135,7 @@ class CompressedSensing(LinearOperator):
 
 
 def hartley_transform(x: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
-    """Re - Im of the unitary 2-D DFT: the Fourier basis with real numbers. It is its own inverse."""
+    """Re - Im of the unitary 2-D DFT: the Fourier basis in real numbers, its own inverse."""
     spectrum = torch.fft.fft2(x, norm="ortho")
     return spectrum.real - spectrum.imag
 
@@ -147,4 +147,3 @@ def hadamard_transform(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"
         a, b = x.reshape(*shape[:-1], -1, 2, 1 << bit).unbind(-2)
         x = torch.stack((a + b, a - b), dim=-2)
     return x.reshape(shape) / math.sqrt(n)
-

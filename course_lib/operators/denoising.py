@@ -23,7 +23,7 @@ class Denoising(LinearOperator):
     @property
     def transfer(self) -> Tensor:
         """The constant 1: the identity is diagonal in every basis."""
-        return torch.ones(1, 1, 1, 1)
+        return torch.ones(1, 1)
 
     def norm(self) -> float:
         return 1.0

@@ -57,21 +57,21 @@ class Downsampling(LinearOperator):
         return channels, height // self.factor, width // self.factor
 
     @cached_property
-    def transfer_of_prefilter(self) -> Complex[Tensor, "1 1 H W2"]:
+    def transfer_of_prefilter(self) -> Complex[Tensor, "H W2"]:
         """k^ on the half spectrum of the large grid."""
         return rfft2(self._padded_kernel)
 
     @property
-    def _padded_kernel(self) -> Float[Tensor, "1 1 H W"]:
-        kernel = torch.ones(1, 1, 1, 1) if self.kernel is None else self.kernel
+    def _padded_kernel(self) -> Float[Tensor, "H W"]:
+        kernel = torch.ones(1, 1) if self.kernel is None else self.kernel[0, 0]
         return pad_and_centre(kernel, self.img_size[-2:])
 
     @cached_property
-    def alias_gain(self) -> Float[Tensor, "1 1 h w"]:
+    def alias_gain(self) -> Float[Tensor, "h w"]:
         """a, the eigenvalues of A A^T on the full spectrum of the small grid."""
         s, (_, height, width) = self.factor, self.img_size
         gain = squared_modulus(fft2(self._padded_kernel))
-        return gain.reshape(1, 1, s, height // s, s, width // s).mean((2, 4))
+        return gain.reshape(s, height // s, s, width // s).mean((0, 2))
 
     def norm(self) -> float:
         return self.alias_gain.max().sqrt().item()
@@ -80,7 +80,7 @@ class Downsampling(LinearOperator):
         return u[..., :: self.factor, :: self.factor]
 
     def _unfold(self, small: Tensor) -> Tensor:
-        """Spectrum of the zero-inserted image, half grid: the small spectrum repeated s x s times."""
+        """Half spectrum of the zero-inserted image: the small spectrum, repeated s x s times."""
         columns = self.img_size[-1] // 2 + 1
         return small.repeat(*[1] * (small.ndim - 2), self.factor, self.factor)[..., :columns]
 

@@ -1,4 +1,4 @@
-"""Magnetic resonance imaging: some Fourier coefficients of the object, seen by one or more coils."""
+"""Magnetic resonance imaging: some Fourier coefficients of the object, by one coil or more."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +108,9 @@ class MRI(LinearOperator):
     def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
         if self.coil_maps is not None:
             return super()._prox_l2(z, y, gamma)
-        return self._multiply(z + gamma * self._adjoint(y), 1 / (1 + gamma * self.symbol.to(z.dtype)))
+        return self._multiply(
+            z + gamma * self._adjoint(y), 1 / (1 + gamma * self.symbol.to(z.dtype))
+        )
 
     def _multiply(self, x: Tensor, multiplier: Float[Tensor, "h w"]) -> Tensor:
         """F^-1 diag(multiplier) F x."""

@@ -26,7 +26,9 @@ def check_kernel(caller: str, kernel: Tensor, img_size: ImageSize) -> None:
         raise ValueError(f"{caller}: the kernel holds NaN or infinite values.")
 
 
-def gaussian_kernel(std: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+def gaussian_kernel(
+    std: float, size: int | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "1 1 h w"]:
     """Gaussian exp(-r^2 / (2 std^2)), sampled at the pixels and divided by its sum.
 
     Args:
@@ -34,13 +36,15 @@ def gaussian_kernel(std: float, size: int | None = None, dtype: torch.dtype = to
         size: side length, odd; 2 ceil(4 std) + 1 by default, which holds all but 6e-5 of an axis.
     """
     grid = _radius_grid("gaussian_kernel", "std", std, size, reach=4 * std)
-    return _normalise(torch.exp(-grid.square() / (2 * std**2)) if std > 0 else grid == 0, dtype)
+    return _normalise(torch.exp(-(grid / std).square() / 2) if std > 0 else grid == 0, dtype)
 
 
-def defocus_kernel(radius: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
-    """The disc of an out-of-focus lens, with a smooth rim: 1 for r <= radius, 0 for r >= radius + 1.
+def defocus_kernel(
+    radius: float, size: int | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "1 1 h w"]:
+    """The disc of an out-of-focus lens: 1 for r <= radius, 0 for r >= radius + 1, smooth between.
 
-    On the rim it falls as e exp(-1 / (1 - (r - radius)^2)), so it is smooth in the radius.
+    On the rim it falls as e exp(-1 / (1 - (r - radius)^2)).
     """
     grid = _radius_grid("defocus_kernel", "radius", radius, size, reach=radius + 1)
     t = (grid - radius).clamp(0, 1)
@@ -48,7 +52,9 @@ def defocus_kernel(radius: float, size: int | None = None, dtype: torch.dtype = 
     return _normalise(rim if radius > 0 else grid == 0, dtype)
 
 
-def airy_kernel(radius: float, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+def airy_kernel(
+    radius: float, size: int | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "1 1 h w"]:
     """Diffraction by a round aperture, (2 J1(z) / z)^2, whose first dark ring is at r = radius.
 
     The rings decay only as r^-3: the default size, 2 ceil(4 radius) + 1, cuts off about 5 % of
@@ -62,7 +68,9 @@ def airy_kernel(radius: float, size: int | None = None, dtype: torch.dtype = tor
     return _normalise(ratio.square(), dtype)
 
 
-def motion_kernel(length: float, angle: float = 0.0, size: int | None = None, dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 1 h w"]:
+def motion_kernel(
+    length: float, angle: float = 0.0, size: int | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "1 1 h w"]:
     """The trace of a camera that moves straight while the shutter is open, (1, 1, h, w).
 
     A segment of `length` pixels through the centre, at `angle` radians from the columns' axis

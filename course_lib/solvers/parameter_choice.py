@@ -12,7 +12,7 @@ from torch.fft import rfft2
 
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import half_spectrum_weights, squared_modulus
-from course_lib.solvers.solution import check_start
+from course_lib.solvers.solution import check_measurement
 from course_lib.solvers.wiener import fourier_diagonal
 
 
@@ -34,14 +34,14 @@ def discrepancy_principle(
         raise ValueError(f"discrepancy_principle: sigma must be positive, got {sigma}.")
     spectrum = _Spectrum("discrepancy_principle", op, y)
     low, high = (
-        torch.full((len(y), 1), bound, dtype=torch.float64, device=y.device).log()
-        for bound in bounds
+        torch.full((len(y),), bound, dtype=torch.float64, device=y.device).log() for bound in bounds
     )
     for _ in range(50):
         middle = (low + high) / 2
-        too_rough = spectrum.squared_residual(middle.exp()) < y[0].numel() * sigma**2
+        residual = (spectrum.removed(middle.exp()).square() * spectrum.power).sum(1)
+        too_rough = residual < y[0].numel() * sigma**2
         low, high = torch.where(too_rough, middle, low), torch.where(too_rough, high, middle)
-    return ((low + high) / 2).exp()[:, 0].to(y)
+    return ((low + high) / 2).exp().to(y)
 
 
 def generalised_cross_validation(
@@ -63,8 +63,9 @@ def generalised_cross_validation(
     if lams.ndim != 1 or not (lams > 0).all():
         raise ValueError("generalised_cross_validation: lams must be a 1-D tensor of weights > 0.")
     spectrum = _Spectrum("generalised_cross_validation", op, y)
-    candidates = lams.double()[None, :]
-    curve = spectrum.squared_residual(candidates) / spectrum.trace(candidates) ** 2
+    removed = spectrum.removed(lams.double().to(y.device))
+    trace = y.shape[1] * removed @ spectrum.multiplicity
+    curve = spectrum.power @ removed.square().T / trace**2
     return lams[curve.argmin(1)], curve.to(y)
 
 
@@ -73,24 +74,17 @@ class _Spectrum:
 
     def __init__(self, caller: str, op, y: Tensor) -> None:
         transfer = fourier_diagonal(caller, op)
-        check_start(caller, y, "y")
+        check_measurement(caller, op, y)
         height, width = y.shape[-2:]
         columns = half_spectrum_weights((height, width)).to(y.device)
         self.multiplicity = columns.expand(height, -1).flatten()
         power = squared_modulus(rfft2(y.double())).sum(1) / (height * width)
         self.power = (power * columns).flatten(1)
         gain = squared_modulus(transfer).double()
-        self.gain = gain.expand(1, 1, height, len(columns)).flatten()
+        self.gain = gain.expand(height, len(columns)).flatten()
         self.symbol = laplacian_symbol((height, width)).to(y.device).flatten()
-        self.channels = y.shape[1]
 
-    def _removed(self, lam: Tensor) -> Tensor:
-        """1 - h for each lam: (..., frequencies)."""
-        penalty = 2 * lam[..., None] * self.symbol
+    def removed(self, lam: Float[Tensor, "l"]) -> Float[Tensor, "l frequencies"]:
+        """1 - h, the share of each frequency that stays in the residual."""
+        penalty = 2 * lam[:, None] * self.symbol
         return penalty / (self.gain + penalty).clamp(min=torch.finfo(torch.float64).tiny)
-
-    def squared_residual(self, lam: Float[Tensor, "#b l"]) -> Float[Tensor, "b l"]:
-        return (self._removed(lam).square() * self.power[:, None, :]).sum(-1)
-
-    def trace(self, lam: Float[Tensor, "#b l"]) -> Float[Tensor, "#b l"]:
-        return self.channels * (self._removed(lam) * self.multiplicity).sum(-1)

@@ -63,6 +63,17 @@ def check_start(name: str, x: Tensor, what: str = "x0") -> None:
         )
 
 
+def check_measurement(name: str, op, y: Tensor) -> None:
+    """Refuse a y that is no batch of measurements of op, or not finite."""
+    check_start(name, y, "y")
+    size = tuple(op.measurement_size)
+    if tuple(y.shape[1:]) != size:
+        raise ValueError(
+            f"{name}: expected y of shape (B, {', '.join(map(str, size))}) for "
+            f"{type(op).__name__}, got {tuple(y.shape)}."
+        )
+
+
 def per_image(values: Tensor, like: Tensor) -> Tensor:
     """Reshape (B,) so that it multiplies (B, ...)."""
     return values.reshape(-1, *[1] * (like.ndim - 1))

@@ -7,7 +7,7 @@ from torch.fft import irfft2, rfft2
 
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import squared_modulus
-from course_lib.solvers.solution import Solution, check_start
+from course_lib.solvers.solution import Solution, check_measurement
 
 
 def wiener(op, y: Tensor, lam: float | Tensor) -> Solution:
@@ -29,8 +29,8 @@ def wiener(op, y: Tensor, lam: float | Tensor) -> Solution:
 
     Source: Tikhonov & Arsenin 1977; Hansen, Nagy & O'Leary 2006, chapter 6.
     """
-    transfer = fourier_diagonal("wiener", op).to(y.device)
-    check_start("wiener", y, "y")
+    transfer = fourier_diagonal("wiener", op)
+    check_measurement("wiener", op, y)
     weight = positive_weights("wiener", lam, y)
     return _filter(y, transfer, hessian_spectrum(op, weight, y.shape[-2:]))
 
@@ -39,10 +39,10 @@ def hessian_spectrum(op, lam: float | Tensor, size: tuple[int, int]) -> Float[Te
     r"""Eigenvalues |k|^2 + 2 lam L of the Hessian of 1/2 |A u - y|^2 + lam |grad u|^2.
 
     On the half grid of rfft2 for images of `size` (H, W). The largest one is the exact Lipschitz
-    constant of the gradient, the smallest the strong convexity; their ratio is the condition number.
+    constant of the gradient, the smallest the strong convexity, their ratio the condition number.
     """
     gain = squared_modulus(fourier_diagonal("hessian_spectrum", op))
-    return gain + 2 * lam * laplacian_symbol(size).to(gain)
+    return gain + 2 * lam * laplacian_symbol(size).to(gain.device)
 
 
 def wiener_filter(
@@ -57,7 +57,7 @@ def wiener_filter(
     Source: Wiener 1949; Hansen, Nagy & O'Leary 2006, section 6.3.
     """
     transfer = fourier_diagonal("wiener_filter", op)
-    check_start("wiener_filter", y, "y")
+    check_measurement("wiener_filter", op, y)
     if not (power_spectrum > 0).all():
         raise ValueError("wiener_filter: power_spectrum must be positive at every frequency.")
     noise = sigma**2 * y.shape[-2] * y.shape[-1]
@@ -79,14 +79,14 @@ def positive_weights(caller: str, lam: float | Tensor, y: Tensor) -> Tensor:
     weights = torch.as_tensor(lam, dtype=y.dtype, device=y.device)
     if not (weights > 0).all() or not weights.isfinite().all():
         raise ValueError(
-            f"{caller}: lam must be positive and finite, got {weights.tolist()}. At lam = 0 this is "
-            "op.A_dagger(y), which divides the noise by the transfer function."
+            f"{caller}: lam must be positive and finite, got {weights.tolist()}. At lam = 0 "
+            "it would be op.A_dagger(y), which divides the noise by the transfer function."
         )
     return weights.reshape(-1, *[1] * (y.ndim - 1)) if weights.ndim else weights
 
 
 def _filter(y: Tensor, transfer: Tensor, denominator: Tensor) -> Solution:
     # Where nothing is seen and nothing is penalised, 0 / tiny = 0 is the minimum-norm answer.
-    denominator = denominator.clamp(min=torch.finfo(denominator.dtype).tiny)
+    denominator = denominator.to(y.dtype).clamp(min=torch.finfo(y.dtype).tiny)
     x = irfft2(transfer.conj() * rfft2(y) / denominator, s=y.shape[-2:]).to(y.dtype)
     return Solution(x, "converged")

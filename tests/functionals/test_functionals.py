@@ -164,14 +164,16 @@ def test_lipschitz_constant_of_the_data_term_is_the_squared_norm(op, generator):
 @pytest.mark.parametrize("functional", [Ridge, Tychonov])
 @pytest.mark.parametrize("lam", [-0.1, float("nan"), float("inf")])
 def test_weights_must_be_finite_and_not_negative(functional, lam):
-    with pytest.raises(ValueError, match=f"{functional.__name__}: lam must be a finite number >= 0"):
+    with pytest.raises(
+        ValueError, match=f"{functional.__name__}: lam must be a finite number >= 0"
+    ):
         functional(lam)
 
 
 def test_measurements_are_checked_at_construction():
     with pytest.raises(ValueError, match=r"expected y of shape \(B, 2, 4, 6\) for Denoising"):
         LeastSquares(Denoising(SIZE), torch.zeros(2, 4, 6))
-    with pytest.raises(ValueError, match="y holds NaN or infinite values. Mask lost pixels"):
+    with pytest.raises(ValueError, match=r"y holds NaN or infinite values\. Mask lost pixels"):
         LeastSquares(Denoising(SIZE), torch.full((1, *SIZE), torch.nan))
 
 

@@ -1,4 +1,4 @@
-"""Every operator once, small, odd and not square, so that a test can hold it against dense algebra."""
+"""Every operator once, small, odd and not square: a test can hold it against dense algebra."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,6 @@ from course_lib.operators import (
     Tomography,
     bicubic_kernel,
     box_kernel,
-    defocus_kernel,
 )
 
 
@@ -34,7 +33,9 @@ def random_mask(*shape: int) -> Tensor:
 
 
 def coils(*shape: int, dtype: torch.dtype) -> Tensor:
-    maps = torch.complex(random(*shape, dtype=dtype), random(*shape[::-1], dtype=dtype).permute(2, 1, 0))
+    maps = torch.complex(
+        random(*shape, dtype=dtype), random(*shape[::-1], dtype=dtype).permute(2, 1, 0)
+    )
     return maps - 0.3
 
 
@@ -48,7 +49,9 @@ CLOSED_FORMS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "downsampling-bare": lambda dtype: Downsampling((3, 12, 8), 2),
     "downsampling-bicubic": lambda dtype: Downsampling((1, 21, 18), 3, bicubic_kernel(3, dtype)),
     "downsampling-box": lambda dtype: Downsampling((1, 24, 28), 4, box_kernel(4, dtype)),
-    "downsampling-random": lambda dtype: Downsampling((2, 15, 10), 5, random(1, 1, 4, 3, dtype=dtype)),
+    "downsampling-random": lambda dtype: Downsampling(
+        (2, 15, 10), 5, random(1, 1, 4, 3, dtype=dtype)
+    ),
     "downsampling-singular": lambda dtype: Downsampling(
         (1, 6, 8), 1, torch.full((1, 1, 1, 2), 0.5, dtype=dtype)
     ),
@@ -61,9 +64,7 @@ CLOSED_FORMS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "mri-complex": lambda dtype: MRI(random_mask(6, 5), (2, 6, 5)),
 }
 ITERATIVE: dict[str, Callable[[torch.dtype], LinearOperator]] = {
-    "mri-coils-real": lambda dtype: MRI(
-        random_mask(6, 7), (1, 6, 7), coils(3, 6, 7, dtype=dtype)
-    ),
+    "mri-coils-real": lambda dtype: MRI(random_mask(6, 7), (1, 6, 7), coils(3, 6, 7, dtype=dtype)),
     "mri-coils-complex": lambda dtype: MRI(
         random_mask(5, 6), (2, 5, 6), coils(2, 5, 6, dtype=dtype)
     ),

@@ -53,7 +53,9 @@ def test_adjoint_is_what_autograd_finds(op, generator):
 def test_linearity(op, generator):
     x, y = images(op, generator), images(op, generator)
     mixed = op.A(2 * x - 3 * y)
-    assert (mixed - 2 * op.A(x) + 3 * op.A(y)).norm() <= 10 * EPS * (op.A(x).norm() + op.A(y).norm())
+    assert (mixed - 2 * op.A(x) + 3 * op.A(y)).norm() <= 10 * EPS * (
+        op.A(x).norm() + op.A(y).norm()
+    )
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3)])

@@ -68,6 +68,13 @@ def test_every_method_checks_its_arguments(op):
             call()
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.complex64])
+def test_pixels_that_are_no_real_numbers(op, dtype):
+    """An 8-bit photograph would otherwise be blurred into zeros and ones without a word."""
+    with pytest.raises(TypeError, match=r"A\(x\): expected floating-point.*float\(\) / 255"):
+        op.A(torch.ones(op.img_size, dtype=dtype))
+
+
 @pytest.mark.parametrize("bad", [NAN, float("inf")])
 def test_values_that_are_no_numbers(op, bad):
     x, y = torch.zeros(op.img_size), torch.zeros(op.measurement_size)
@@ -80,7 +87,7 @@ def test_values_that_are_no_numbers(op, bad):
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0, NAN])
 def test_the_weight_of_prox_must_be_positive(op, gamma):
-    with refused("prox_l2: gamma weighs the data and must be > 0"):
+    with refused("prox_l2: gamma weighs the data: must be > 0"):
         op.prox_l2(torch.zeros(op.img_size), torch.zeros(op.measurement_size), gamma)
 
 

@@ -39,9 +39,11 @@ def test_gaussian_entries_have_variance_one_over_m():
 
 
 def test_norm_of_gaussian_rows_follows_marchenko_pastur():
-    """|A|^2 -> (1 + sqrt(n / m))^2; METHODS 1.6 measured 8.76 for n / m = 4, where the limit is 9."""
+    """|A|^2 -> (1 + sqrt(n / m))^2, which is 9 for n = 4 m (METHODS 1.6 measured 8.76)."""
     op = CompressedSensing(256, (1, 32, 32), seeded(0), dtype=torch.float64)
-    assert op.norm() ** 2 == pytest.approx(9, rel=0.05)  # finite size: below the limit by ~ m^(-2/3)
+    assert op.norm() ** 2 == pytest.approx(
+        9, rel=0.05
+    )  # finite size: below the limit by ~ m^(-2/3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 16, 64])
@@ -94,6 +96,16 @@ def test_random_signs_spread_a_constant_image(rows):
     op = CompressedSensing(32, (1, 8, 8), seeded(0), rows, dtype=torch.float64)
     y = op.A(torch.ones(1, 8, 8, dtype=torch.float64))
     assert y.square().max() <= 0.5 * y.square().sum()
+
+
+@pytest.mark.parametrize("rows", ["fourier", "hadamard"])
+def test_half_of_the_coefficients_tell_all_pixels_apart(rows):
+    """Coherence of the columns below 1; the first m rows would merge pairs of pixels."""
+    op = CompressedSensing(32, (1, 8, 8), seeded(0), rows, dtype=torch.float64)
+    columns = op.A(torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8))
+    columns = columns / columns.norm(dim=1, keepdim=True)
+    coherence = (columns @ columns.T - torch.eye(64, dtype=torch.float64)).abs().max()
+    assert coherence <= 0.9
 
 
 def test_fast_rows_scale_beyond_a_matrix():

@@ -54,14 +54,14 @@ def operators():
 @quiet
 @needs_deepinv
 @pytest.mark.parametrize("wrapped", [True, False], ids=["to_deepinv", "duck typing"])
-@pytest.mark.parametrize("algorithm", ["PGD", "HQS", "ADMM"])
+@pytest.mark.parametrize("algorithm", ["PGD", "ADMM"])
 @pytest.mark.parametrize("name", ["blur", "downsampling"])
 def test_deepinv_reaches_our_optimum(deepinv, name, algorithm, wrapped, generator):
     """1/2 |A u - y|^2 + lam |grad u|^2, with Tychonov.prox handed over as deepinv's prior."""
-    if algorithm == "HQS":
-        pytest.skip("half-quadratic splitting minimises another functional; see the test below")
     op, lam = operators()[name], 0.1
-    y = op(torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator)
+    y = op(
+        torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator
+    )
     f = LeastSquares(op, y) + Tychonov(lam)
     best = conjugate_gradient(f.hvp, op.A_adjoint(y), rtol=1e-13).x
     if name == "blur":
@@ -75,9 +75,11 @@ def test_deepinv_reaches_our_optimum(deepinv, name, algorithm, wrapped, generato
 @needs_deepinv
 @pytest.mark.parametrize("wrapped", [True, False], ids=["to_deepinv", "duck typing"])
 def test_half_quadratic_splitting_reaches_its_own_fixed_point(deepinv, wrapped, generator):
-    """u = prox of the data at v, v = prox of the prior at u: alternating projections in the limit."""
+    """It alternates the two proximal maps, so its limit is theirs, not the minimiser of the sum."""
     op, lam = operators()["blur"], 0.1
-    y = op(torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator)
+    y = op(
+        torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator
+    )
     found = run(deepinv, "HQS", to_deepinv(op) if wrapped else op, y, lam)
     again = Tychonov(lam).prox(op.prox_l2(found, y, 1.0), 1.0)
     back = op.prox_l2(Tychonov(lam).prox(found, 1.0), y, 1.0)
@@ -129,7 +131,7 @@ def test_the_wrapper_is_our_operator(deepinv, generator):
 
 
 def test_only_linear_operators_are_wrapped(generator):
-    with pytest.raises(TypeError, match="PhaseRetrieval is not linear"):
+    with pytest.raises(TypeError, match="PhaseRetrieval"):
         to_deepinv(PhaseRetrieval(3, (1, 2, 2), generator))
 
 

@@ -39,7 +39,9 @@ def test_noise_falls_on_the_seen_pixels_only(generator):
     assert (noise[:, ~mask] == 0).all()
     # 20,000 draws: the standard deviation is known to 0.5 %, five of those allowed
     assert abs(noise[:, mask].std() - 0.1) <= 0.025 * 0.1
-    assert (Inpainting(mask, PoissonNoise(0.1))(torch.ones(1, 40, 50), generator=generator)[~mask] == 0).all()
+    assert (
+        Inpainting(mask, PoissonNoise(0.1))(torch.ones(1, 40, 50), generator=generator)[~mask] == 0
+    ).all()
 
 
 def test_a_black_pixel_stays_a_measurement():

@@ -59,7 +59,9 @@ def test_shapes_and_precision(op, generator, dtype, batch):
 
 def test_spectral_start_points_towards_the_image(op, x):
     start = op.spectral_start(op.A(x))
-    cosine = (start * x).flatten(1).sum(1) / (start.flatten(1).norm(dim=1) * x.flatten(1).norm(dim=1))
+    cosine = (start * x).flatten(1).sum(1) / (
+        start.flatten(1).norm(dim=1) * x.flatten(1).norm(dim=1)
+    )
     assert (cosine.abs() > 0.7).all()  # 1/4 is what a random direction in 16 dimensions has
     assert torch.allclose(op.A(start).mean(1), op.A(x).mean(1), rtol=1e-12)
 

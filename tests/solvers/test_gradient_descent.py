@@ -73,7 +73,7 @@ def test_a_step_beyond_the_threshold_is_reported_as_diverged():
 
 @pytest.mark.parametrize("at", [1.99, 2.01])
 def test_the_threshold_holds_for_a_real_operator(at, generator):
-    """f.lipschitz is the constant of the theorem: Lip = |A|^2 for a blur, attained at frequency 0."""
+    """f.lipschitz is the constant of the theorem: |A|^2 for a blur, attained at frequency 0."""
     op = Blur(gaussian_kernel(1.0, dtype=torch.float64), (1, 16, 16))
     f = LeastSquares(op, op.A(torch.rand(1, 1, 16, 16, generator=generator, dtype=torch.float64)))
     x0 = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
@@ -86,7 +86,9 @@ def test_descent_lemma(problem, generator):
     """f(y) <= f(x) + <grad f(x), y - x> + L/2 |y - x|^2, with slack for rounding only."""
     f, _, L, _ = problem
     for scale in (1e-3, 1.0, 100.0):
-        x, y = (scale * torch.randn(2, 2, 1, 3, 4, generator=generator, dtype=torch.float64)).unbind()
+        x, y = (
+            scale * torch.randn(2, 2, 1, 3, 4, generator=generator, dtype=torch.float64)
+        ).unbind()
         linear = (f.grad(x) * (y - x)).flatten(1).sum(1)
         quadratic = L / 2 * (y - x).flatten(1).square().sum(1)
         slack = f(x) + linear + quadratic - f(y)
@@ -157,7 +159,9 @@ def test_the_rate_of_optimal_steps_is_attained():
     """Kantorovich's worst start (1/h_1, 1/h_n): every step gains exactly the factor."""
     f = Quadratic([1.0, 10.0])
     x0 = torch.tensor([[1.0, 0.1]], dtype=torch.float64)
-    objective = gradient_descent(f, x0, step_size="optimal", max_iter=20, rtol=0.0).history["objective"]
+    objective = gradient_descent(f, x0, step_size="optimal", max_iter=20, rtol=0.0).history[
+        "objective"
+    ]
     ratios = objective[1:] / objective[:-1]
     assert torch.allclose(ratios, torch.full_like(ratios, (9 / 11) ** 2), rtol=1e-10)
 
@@ -224,19 +228,32 @@ def test_a_start_at_the_minimum_converges_at_once(problem):
 @pytest.mark.parametrize("step", [None, "optimal", 0.7])
 def test_a_batch_is_a_loop(generator, step):
     """Image by image to the last bit, also for those that converged early and were frozen."""
-    f = Quadratic([0.5, 1.0, 1.3])
-    x0 = torch.randn(4, 3, generator=generator, dtype=torch.float64)
-    x0[1], x0[2, 1:] = 0, 0  # one has arrived, one is an eigenvector: they stop first
-    together = gradient_descent(f, x0, step_size=step, max_iter=200, rtol=1e-8)
+
+    class Shifted(Quadratic):
+        """The same with its minimum at 1, so that relative changes tend to zero."""
+
+        def __call__(self, x):
+            return super().__call__(x - 1)
+
+        def grad(self, x):
+            return super().grad(x - 1)
+
+    f = Shifted([0.5, 1.0, 1.3])
+    scale = torch.tensor([1.0, 0.0, 1e-2, 30.0], dtype=torch.float64)[:, None]
+    x0 = 1 + scale * torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    together = gradient_descent(f, x0, step_size=step, max_iter=200, rtol=1e-4)
+    assert together.status == "converged"
     lengths = set()
     for i in range(4):
-        alone = gradient_descent(f, x0[i : i + 1], step_size=step, max_iter=200, rtol=1e-8)
+        alone = gradient_descent(f, x0[i : i + 1], step_size=step, max_iter=200, rtol=1e-4)
         assert torch.equal(together.x[i : i + 1], alone.x)
         rows = len(alone.history["objective"])
         lengths.add(rows)
-        assert torch.equal(together.history["objective"][:rows, i], alone.history["objective"][:, 0])
+        assert torch.equal(
+            together.history["objective"][:rows, i], alone.history["objective"][:, 0]
+        )
         assert (together.history["objective"][rows:, i] == alone.history["objective"][-1]).all()
-    assert len(lengths) > 1  # some were frozen while others moved
+    assert len(lengths) > 2  # some were frozen while others moved
 
 
 def test_one_diverging_image_is_reported_for_the_batch():

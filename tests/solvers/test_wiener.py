@@ -6,7 +6,13 @@ import torch
 from course_lib.finite_differences import laplacian, laplacian_symbol
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.operators import Blur, Denoising, Downsampling, Inpainting, gaussian_kernel
-from course_lib.solvers import conjugate_gradient, gradient_descent, wiener, wiener_filter
+from course_lib.solvers import (
+    conjugate_gradient,
+    gradient_descent,
+    hessian_spectrum,
+    wiener,
+    wiener_filter,
+)
 
 
 def matrix(f, size):
@@ -30,6 +36,19 @@ def test_tychonov_against_a_dense_solve(size, which, lam, generator):
     solution = wiener(op, y, lam)
     assert solution.status == "converged"
     assert (solution.x - expected).norm() <= 1e-12 * expected.norm()  # issue 2
+
+
+@pytest.mark.parametrize("size", [(1, 6, 8), (1, 7, 5)])
+@pytest.mark.parametrize("which", [0, 1], ids=["denoising", "blur"])
+def test_extreme_eigenvalues_of_the_hessian(size, which, generator):
+    """The largest is the exact Lipschitz constant, the smallest the strong convexity."""
+    op = operators(size, generator)[which]
+    dense = torch.linalg.eigvalsh(
+        matrix((LeastSquares(op, torch.zeros(1, *size)) + Tychonov(0.3)).hvp, size)
+    )
+    spectrum = hessian_spectrum(op, 0.3, size[1:])
+    assert spectrum.max() == pytest.approx(dense[-1].item(), rel=1e-12)
+    assert spectrum.min() == pytest.approx(dense[0].item(), rel=1e-11)
 
 
 def test_it_is_where_descent_ends(generator):
@@ -141,6 +160,9 @@ def test_bad_measurements_and_spectra():
     op = Denoising((1, 4, 4))
     with pytest.raises(ValueError, match="wiener: y holds 16 values that are NaN"):
         wiener(op, torch.full((1, 1, 4, 4), torch.nan), 0.1)
+    for shape in ((1, 1, 8, 8), (1, 3, 4, 4), (1, 4, 4)):
+        with pytest.raises(ValueError, match=r"wiener: expected y of shape \(B, 1, 4, 4\)"):
+            wiener(op, torch.zeros(shape), 0.1)
     with pytest.raises(TypeError, match="Downsampling is not diagonal"):
         wiener(Downsampling((1, 4, 4), 2), torch.zeros(1, 1, 2, 2), 0.1)
     with pytest.raises(ValueError, match="power_spectrum must be positive"):
