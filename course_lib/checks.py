@@ -110,7 +110,7 @@ def check_null_projection(P: ImageMap, A: ImageMap, img_size: ImageSize) -> tupl
     symmetric = (((Px * v).sum() - (x * P(v)).sum()).abs() / (scale * v.norm())).item()
     found = f"|A P x| = {unseen:.0e}, |P P x - P x| = {again:.0e} (times |x|)"
     # 1e-5: a few dozen float32 roundings, 6e-8 each.
-    return max(unseen, again, symmetric) <= 1e-5 and Px.norm() > 1e-3 * scale, found
+    return max(unseen, again, symmetric) <= 1e-5 and bool(Px.norm() > 1e-3 * scale), found
 
 
 @property_check(

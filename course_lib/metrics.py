@@ -12,13 +12,12 @@ from torch.nn.functional import conv2d
 
 def mse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
     """Mean square error of each image over channels and pixels, (B, C, H, W) -> (B,)."""
-    estimate, truth = _pair("mse", estimate, truth)
-    return (estimate - truth).square().flatten(1).mean(1)
+    return _squared_error("mse", estimate, truth)
 
 
 def rmse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
     """Root mean square error of each image, in intensities."""
-    return mse(estimate, truth).sqrt()
+    return _squared_error("rmse", estimate, truth).sqrt()
 
 
 def psnr(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "batch"]:
@@ -26,7 +25,8 @@ def psnr(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[T
 
     Infinite for a perfect estimate. The mean of PSNRs is not the PSNR of the mean error.
     """
-    return 20 * torch.log10(_positive(data_range) / rmse(estimate, truth))
+    error = _squared_error("psnr", estimate, truth)
+    return 20 * torch.log10(_positive(data_range) / error.sqrt())
 
 
 def ssim(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "batch"]:
@@ -53,6 +53,11 @@ def ssim(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[T
     return (luminance * (2 * covariance + c2) / (variances + c2)).flatten(1).mean(1)
 
 
+def _squared_error(name: str, estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
+    estimate, truth = _pair(name, estimate, truth)
+    return (estimate - truth).square().flatten(1).mean(1)
+
+
 def _window(u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h1 w1"]:
     """Local means under the Gaussian window, only where it fits."""
     t = torch.arange(-5, 6, dtype=u.dtype, device=u.device)
@@ -64,6 +69,11 @@ def _window(u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h1 w1"]:
 
 def _pair(name: str, estimate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Both as (B, C, H, W); one truth may serve many estimates."""
+    if not (estimate.is_floating_point() and truth.is_floating_point()):
+        raise TypeError(
+            f"{name}: expected floating-point images, got {estimate.dtype} and {truth.dtype}. "
+            "For 8-bit images use x.float() / 255."
+        )
     if estimate.ndim != 4 or truth.ndim != 4:
         raise ValueError(
             f"{name}: expected images of shape (B, C, H, W), got {tuple(estimate.shape)} and "

@@ -179,7 +179,7 @@ def jumping(x):
     return (x + 0.5 * x.roll(3, -1))[..., ::2, :]
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def jumping_adjoint(v):
     ### BEGIN SOLUTION
     # Backwards: first undo the selection by inserting zeros, then the ghost
@@ -248,7 +248,7 @@ for width in widths.tolist():
     draw = op(x.double(), generator=torch.Generator().manual_seed(2))
     found.append((op.A_dagger(draw) - x).std())
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Error of the naive inverse against the width of the blur, for noise of one grey level: the prediction and one simulated image. Beyond 0.8 pixels the error is larger than the image.", "name": "fig-gain"}, "image": {"alt": "Two curves that coincide, rising from 0.004 at a width of 0.2 pixels to more than 1 at a width of 1 pixel on a logarithmic axis."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Error of the naive inverse against the width of the blur, for noise of one grey level: the prediction and one simulated image. From 0.9 pixels on the error is larger than the contrast of the image.", "name": "fig-gain"}, "image": {"alt": "Two curves that coincide, rising from 0.004 at a width of 0.2 pixels to more than 1 at a width of 1 pixel on a logarithmic axis."}}
 plot_curves(
     widths,
     {"measured": found, "predicted": predicted},
@@ -290,7 +290,7 @@ compare(
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def noise_gain(transfer, sigma):
     ### BEGIN SOLUTION
     return sigma * transfer.abs().pow(-2).mean().sqrt().item()
@@ -476,7 +476,7 @@ show_images(
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def unseen(x):
     ### BEGIN SOLUTION
     return x - op.A_dagger(op.A(x))

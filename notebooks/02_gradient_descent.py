@@ -119,7 +119,7 @@ def g_value(u):
     return (u.square() / 2 + 3 * difference.square()).flatten(1).sum(1)
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def g_gradient(u):
     ### BEGIN SOLUTION
     # D u = u(. + 1) - u, so D^T p = p(. - 1) - p, and the gradient of
@@ -158,9 +158,12 @@ check_gradient(g_value, g_gradient, (1, 9, 12))
 # :::
 #
 # :::{prf:proof}
-# With $h = v - u$, $f(v) - f(u) - \langle\nabla f(u), h\rangle = \int_0^1
-# \langle \nabla f(u + t h) - \nabla f(u), h\rangle\, dt \le \int_0^1
-# L t \lVert h \rVert^2\, dt = \tfrac L2 \lVert h\rVert^2$.
+# With $h = v - u$ and the fundamental theorem of calculus,
+#
+# $$ f(v) - f(u) - \langle\nabla f(u), h\rangle
+#    = \int_0^1 \langle \nabla f(u + t h) - \nabla f(u), h\rangle\, dt
+#    \le \int_0^1 L t \lVert h \rVert^2\, dt
+#    = \tfrac L2 \lVert h\rVert^2 . $$
 # :::
 #
 # For our $f$ the Hessian $A^\top A - 2\lambda\Delta$ is a convolution, so its
@@ -252,7 +255,7 @@ show_images(
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def longest_step(op, lam, size):
     ### BEGIN SOLUTION
     k_hat = op.transfer
@@ -526,7 +529,7 @@ assert burst.abs().max() > 5
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def heat_closed_form(u, tau, n):
     ### BEGIN SOLUTION
     factor = (1 - 2 * tau * laplacian_symbol(u.shape[-2:])) ** n

@@ -152,7 +152,7 @@ plot_curves(
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def tychonov(op, y, lam):
     ### BEGIN SOLUTION
     k_hat = op.transfer
@@ -250,7 +250,7 @@ plot_curves(
 )
 
 # %% [markdown]
-# The discrepancy principle chooses too large a weight, always: even at the
+# The discrepancy principle chooses too large a weight as a rule: even at the
 # true image the residual is $\lVert w\rVert^2 \approx n\sigma^2$, but the
 # best estimate has used some of the data to fit, so its residual is smaller.
 # It pays in PSNR and wins in SSIM, which likes smooth results.
@@ -263,7 +263,7 @@ plot_curves(
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def discrepancy_by_bisection(op, y, sigma):
     ### BEGIN SOLUTION
     low, high = 1e-6, 1e2
@@ -306,9 +306,7 @@ check_residual(residual_of_answer, sigma)
 # Photographs can be asked.
 
 # %%
-photos = load_photos(size=256)
-images = photos.images
-print(", ".join(photos.names))
+images = load_photos(size=256).images  # the twelve test photographs
 centred = images - images.mean((2, 3), keepdim=True)
 power = torch.fft.rfft2(centred).abs().square().mean((0, 1))
 distance, spectrum = radial_mean(power, size[1:])
@@ -359,7 +357,7 @@ assert -3.5 < slope.item() < -1.5
 # :::
 
 
-# %% tags=["solution", "hide-cell"]
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def least_error(y, transfer, sigma, S):
     ### BEGIN SOLUTION
     n = y.shape[-2] * y.shape[-1]

@@ -110,6 +110,8 @@ def load_crops(
     Crop i comes from photograph i modulo their number, so any n covers them evenly, and the first
     crops do not depend on n.
     """
+    if n < 1 or not names:
+        raise ValueError(f"load_crops: expected n >= 1 and some names, got n={n}, names={names}.")
     if not 1 <= size <= 256:
         raise ValueError(f"load_crops: crops are cut from 256 x 256 images, got size {size}.")
     generator = generator_from(seed)

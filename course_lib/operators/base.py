@@ -1,5 +1,6 @@
 """What every forward operator promises, checked once for all of them."""
 
+import math
 from functools import cached_property
 
 import torch
@@ -56,14 +57,22 @@ class Operator:
         raise NotImplementedError
 
     def _check(self, method: str, name: str, value: Tensor, size: tuple[int, ...]) -> None:
+        where = f"{type(self).__name__}.{method}({name})"
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{where}: expected a torch tensor, got {type(value).__name__}. "
+                "For a numpy array use torch.from_numpy."
+            )
         if not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
             raise TypeError(
-                f"{type(self).__name__}.{method}({name}): expected floating-point numbers, got "
-                f"{kind}. For an 8-bit image use {name}.float() / 255."
+                f"{where}: expected floating-point numbers, got {kind}. "
+                f"For an 8-bit image use {name}.float() / 255."
             )
         shape, k = tuple(value.shape), len(size)
         if shape[-k:] == tuple(size):
+            if 0 in shape:
+                raise ValueError(f"{where}: the batch is empty, got shape {shape}.")
             return
         wanted = ", ".join(["*batch", *map(str, size)])
         hint = ""
@@ -71,9 +80,7 @@ class Operator:
             hint = f" Images are channels-first; try {name}.movedim(-1, -3)."
         elif shape == tuple(size)[1:] and size[0] == 1:
             hint = f" The channel axis is missing; try {name}[None]."
-        raise ValueError(
-            f"{type(self).__name__}.{method}({name}): expected shape ({wanted}), got {shape}.{hint}"
-        )
+        raise ValueError(f"{where}: expected shape ({wanted}), got {shape}.{hint}")
 
     def _check_finite(self, method: str, name: str, value: Tensor) -> None:
         if not value.isfinite().all():
@@ -107,9 +114,12 @@ class LinearOperator(Operator):
         """argmin_u gamma/2 |A u - y|^2 + 1/2 |u - z|^2 = (gamma A^T A + I)^-1 (gamma A^T y + z)."""
         self._check("prox_l2", "z", z, self.img_size)
         self._check("prox_l2", "y", y, self.measurement_size)
-        if not gamma > 0:
+        self._check_finite("prox_l2", "z", z)
+        self._check_finite("prox_l2", "y", y)
+        if not 0 < gamma < math.inf:
             raise ValueError(
-                f"{type(self).__name__}.prox_l2: gamma weighs the data: must be > 0, got {gamma}."
+                f"{type(self).__name__}.prox_l2: gamma weighs the data: it must be positive and "
+                f"finite, got {gamma}. Its limit is A_dagger for z = 0."
             )
         return self._prox_l2(z, y, gamma)
 
@@ -129,10 +139,12 @@ class LinearOperator(Operator):
         return x.reshape(*y.shape[: y.ndim - len(self.measurement_size)], *self.img_size)
 
     def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
-        b = self._batched(gamma * self._adjoint(y) + z)
+        b = gamma * self._adjoint(y) + z
         rtol = _tolerance(z.dtype)
-        x = conjugate_gradient(lambda u: gamma * self._normal(u) + u, b, max_iter=1000, rtol=rtol).x
-        return x.reshape(z.shape)
+        x = conjugate_gradient(
+            lambda u: gamma * self._normal(u) + u, self._batched(b), max_iter=1000, rtol=rtol
+        ).x
+        return x.reshape(b.shape)
 
     def _normal(self, x: Tensor) -> Tensor:
         return self._adjoint(self._apply(x))

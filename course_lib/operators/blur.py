@@ -23,7 +23,8 @@ class Blur(LinearOperator):
 
     Args:
         kernel: (1, 1, h, w), centre at (h // 2, w // 2); entries sum to 1 if brightness is kept.
-            A new kernel is a new operator, so gradients with respect to it flow.
+            A new kernel is a new operator. Gradients with respect to it flow, through a spectrum
+            that is computed once: make a new Blur for each backward pass.
         img_size: (C, H, W) of one image, in pixels; leading batch axes are free.
 
     Raises:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from course_lib.operators.base import LinearOperator
+from course_lib.random import check_generator
 from course_lib.typing import ImageSize, NoiseModel
 
 Rows = Literal["gaussian", "fourier", "hadamard"]
@@ -45,6 +46,7 @@ class CompressedSensing(LinearOperator):
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
+        check_generator("CompressedSensing", self.generator)
         n = math.prod(self.img_size)
         if self.rows not in ("gaussian", "fourier", "hadamard"):
             raise ValueError(

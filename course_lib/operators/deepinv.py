@@ -11,16 +11,17 @@ def to_deepinv(op: LinearOperator):
     standard deviation are ours.
 
     Raises:
-        ImportError: deepinv is not installed.
+        ImportError: deepinv is not installed, or cannot be imported.
         TypeError: op is not linear.
     """
     if not isinstance(op, LinearOperator):
         raise TypeError(f"to_deepinv: {type(op).__name__} is not linear.")
     try:
         import deepinv
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # torchvision raises the latter beside CPU torch
         raise ImportError(
-            "to_deepinv needs the package deepinv; install it with `pip install deepinv`."
+            f"to_deepinv needs the package deepinv, and importing it failed ({error}). "
+            "Install it with `pip install deepinv`, torch and torchvision from one index."
         ) from error
 
     class Wrapped(deepinv.physics.LinearPhysics):

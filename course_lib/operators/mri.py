@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.fft import fft2, fftshift, ifft2, ifftshift
 
 from course_lib.operators.base import LinearOperator
+from course_lib.random import check_generator
 from course_lib.typing import ImageSize, NoiseModel
 
 IMAGE_AXES = (-2, -1)
@@ -60,6 +61,9 @@ class MRI(LinearOperator):
                 f"MRI: expected coil_maps of shape (N, {size[0]}, {size[1]}), got "
                 f"{tuple(self.coil_maps.shape)}."
             )
+
+        if self.coil_maps is not None and not self.coil_maps.isfinite().all():
+            raise ValueError("MRI: coil_maps hold NaN or infinite values.")
 
     @property
     def measurement_size(self) -> tuple[int, ...]:
@@ -136,6 +140,7 @@ def cartesian_mask(
         acceleration: 4 keeps a quarter of the columns, on average.
         centre_fraction: share of the columns around frequency 0 that is always kept.
     """
+    check_generator("cartesian_mask", generator)
     if not acceleration >= 1 or not 0 <= centre_fraction <= 1:
         raise ValueError(
             f"cartesian_mask: expected acceleration >= 1 and 0 <= centre_fraction <= 1, got "

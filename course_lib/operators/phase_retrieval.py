@@ -9,7 +9,7 @@ from jaxtyping import Complex
 from torch import Generator, Tensor
 
 from course_lib.operators.base import Operator
-from course_lib.random import generator_from, normal_like
+from course_lib.random import check_generator, generator_from, normal_like
 from course_lib.typing import ImageSize, NoiseModel
 
 
@@ -35,6 +35,7 @@ class PhaseRetrieval(Operator):
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
+        check_generator("PhaseRetrieval", self.generator)
         if self.m < 1:
             raise ValueError(f"PhaseRetrieval: expected m >= 1 intensities, got m={self.m}.")
         self.B  # drawn now, whenever it is used  # noqa: B018
@@ -72,6 +73,8 @@ class PhaseRetrieval(Operator):
         Scaled so that |B x|^2 has the mean of y; its sign is arbitrary. y is (*batch, m).
         """
         self._check("spectral_start", "y", y, self.measurement_size)
+        if not (y.mean(-1) > 0).all():
+            raise ValueError("PhaseRetrieval.spectral_start: intensities need a positive mean.")
         start = normal_like(y.new_empty(self.img_size), generator_from(0))
         x = start.expand(*y.shape[:-1], *self.img_size)
         for _ in range(n_iter):

@@ -35,7 +35,7 @@ def gaussian_kernel(
         std: standard deviation in pixels, >= 0.
         size: side length, odd; 2 ceil(4 std) + 1 by default, which holds all but 6e-5 of an axis.
     """
-    grid = _radius_grid("gaussian_kernel", "std", std, size, reach=4 * std)
+    grid = _radius(_side("gaussian_kernel", "std", std, size, reach=4 * std))
     return _normalise(torch.exp(-(grid / std).square() / 2) if std > 0 else grid == 0, dtype)
 
 
@@ -46,7 +46,7 @@ def defocus_kernel(
 
     On the rim it falls as e exp(-1 / (1 - (r - radius)^2)).
     """
-    grid = _radius_grid("defocus_kernel", "radius", radius, size, reach=radius + 1)
+    grid = _radius(_side("defocus_kernel", "radius", radius, size, reach=radius + 1))
     t = (grid - radius).clamp(0, 1)
     rim = torch.where(t < 1, torch.exp(1 - 1 / (1 - t.square()).clamp(min=1e-300)), 0)
     return _normalise(rim if radius > 0 else grid == 0, dtype)
@@ -57,15 +57,16 @@ def airy_kernel(
 ) -> Float[Tensor, "1 1 h w"]:
     """Diffraction by a round aperture, (2 J1(z) / z)^2, whose first dark ring is at r = radius.
 
-    The rings decay only as r^-3: the default size, 2 ceil(4 radius) + 1, cuts off about 5 % of
-    the energy before the kernel is divided by its sum.
+    The rings are as fine as a pixel, so each pixel takes the mean of 5 x 5 points inside it. They
+    decay only as r^-3: the default size, 2 ceil(4 radius) + 1, cuts off about 5 % of the energy
+    before the kernel is divided by its sum.
     """
-    grid = _radius_grid("airy_kernel", "radius", radius, size, reach=4 * radius)
+    side = _side("airy_kernel", "radius", radius, size, reach=4 * radius)
     if radius == 0:
-        return _normalise(grid == 0, dtype)
-    z = 3.8317059702075125 * grid / radius  # the first zero of J1
+        return _normalise(_radius(side) == 0, dtype)
+    z = 3.8317059702075125 * _radius(side, points=5) / radius  # the first zero of J1
     ratio = torch.where(z > 0, 2 * torch.special.bessel_j1(z) / z.clamp(min=1e-300), 1)
-    return _normalise(ratio.square(), dtype)
+    return _normalise(ratio.square().reshape(side, 5, side, 5).mean((1, 3)), dtype)
 
 
 def motion_kernel(
@@ -77,6 +78,8 @@ def motion_kernel(
     (anticlockwise as displayed), splatted bilinearly.
     """
     side = _side("motion_kernel", "length", length, size, reach=length / 2 + 1)
+    if not math.isfinite(angle):
+        raise ValueError(f"motion_kernel: angle is in radians and must be finite, got {angle}.")
     n = 64 * math.ceil(length) + 1
     t = (torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5
     columns = side // 2 + length * math.cos(angle) * t
@@ -131,9 +134,9 @@ def _side(caller: str, name: str, width: float, size: int | None, reach: float) 
     return size or 2 * math.ceil(reach) + 1
 
 
-def _radius_grid(caller: str, name: str, width: float, size: int | None, reach: float) -> Tensor:
-    side = _side(caller, name, width, size, reach)
-    axis = torch.arange(side, dtype=torch.float64) - side // 2
+def _radius(side: int, points: int = 1) -> Tensor:
+    """Distance from the centre at `points` x `points` places inside each pixel of a square."""
+    axis = (torch.arange(side * points, dtype=torch.float64) + 0.5) / points - 0.5 - side // 2
     return torch.hypot(axis[:, None], axis[None, :])
 
 

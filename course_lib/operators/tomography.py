@@ -45,6 +45,8 @@ class Tomography(LinearOperator):
                     f"Tomography: angles must be a non-empty 1-D tensor in radians, got shape "
                     f"{tuple(self.angles.shape)}."
                 )
+            if not self.angles.isfinite().all():
+                raise ValueError("Tomography: angles hold NaN or infinite values.")
         elif self.angles < 1:
             raise ValueError(f"Tomography: expected at least one view, got angles={self.angles}.")
 

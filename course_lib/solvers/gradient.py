@@ -84,6 +84,11 @@ def _step_rule(f: Smooth, step_size: float | str | None):
                 f"gradient_descent: {type(f).__name__} has no attribute `lipschitz`, so there is "
                 "no default step. Give step_size as a number below 2 / L."
             )
+        if not f.lipschitz > 0:
+            raise ValueError(
+                f"gradient_descent: f.lipschitz is {f.lipschitz}, so there is no default step. "
+                "A functional with a constant gradient has no curvature: give step_size."
+            )
         step_size = 1 / f.lipschitz
     if isinstance(step_size, str) or not step_size > 0:
         raise ValueError(

@@ -5,6 +5,8 @@ F(A u - y) = (h - 1) F y, so every rule below is a sum over frequencies: no imag
 until the weight is known. All images of a batch and all candidate weights go at once.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,8 +32,10 @@ def discrepancy_principle(
 
     Source: Morozov 1966; Engl, Hanke & Neubauer 1996, section 4.3.
     """
-    if not sigma > 0:
+    if not 0 < sigma < math.inf:
         raise ValueError(f"discrepancy_principle: sigma must be positive, got {sigma}.")
+    if not 0 < bounds[0] < bounds[1] < math.inf:
+        raise ValueError(f"discrepancy_principle: expected bounds 0 < low < high, got {bounds}.")
     spectrum = _Spectrum("discrepancy_principle", op, y)
     low, high = (
         torch.full((len(y),), bound, dtype=torch.float64, device=y.device).log() for bound in bounds
@@ -60,7 +64,7 @@ def generalised_cross_validation(
 
     Source: Golub, Heath & Wahba 1979, doi:10.1080/00401706.1979.10489751.
     """
-    if lams.ndim != 1 or not (lams > 0).all():
+    if lams.ndim != 1 or len(lams) == 0 or not (lams > 0).all():
         raise ValueError("generalised_cross_validation: lams must be a 1-D tensor of weights > 0.")
     spectrum = _Spectrum("generalised_cross_validation", op, y)
     removed = spectrum.removed(lams.double().to(y.device))

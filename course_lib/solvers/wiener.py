@@ -1,5 +1,7 @@
 r"""Closed-form restoration in the Fourier basis: Tychonov's estimate and Wiener's filter."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,6 +60,8 @@ def wiener_filter(
     """
     transfer = fourier_diagonal("wiener_filter", op)
     check_measurement("wiener_filter", op, y)
+    if not 0 <= sigma < math.inf:
+        raise ValueError(f"wiener_filter: sigma must be a finite number >= 0, got {sigma}.")
     if not (power_spectrum > 0).all():
         raise ValueError("wiener_filter: power_spectrum must be positive at every frequency.")
     noise = sigma**2 * y.shape[-2] * y.shape[-1]

@@ -87,7 +87,7 @@ def test_values_that_are_no_numbers(op, bad):
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0, NAN])
 def test_the_weight_of_prox_must_be_positive(op, gamma):
-    with refused("prox_l2: gamma weighs the data: must be > 0"):
+    with refused("prox_l2: gamma weighs the data: it must be positive"):
         op.prox_l2(torch.zeros(op.img_size), torch.zeros(op.measurement_size), gamma)
 
 

@@ -1,0 +1,113 @@
+"""The exercises' checks pass right answers, refuse plausible wrong ones, and climb their hints."""
+
+import pytest
+import torch
+from torch.fft import irfft2, rfft2
+
+from course_lib import checks
+from course_lib.finite_differences import laplacian, laplacian_symbol
+from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.operators import Blur, Downsampling, box_kernel, gaussian_kernel
+from course_lib.solvers import wiener
+
+SIZE = (1, 12, 10)
+OP = Blur(gaussian_kernel(1.0, 5, torch.float64), SIZE)
+Y = torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+F = LeastSquares(OP, Y) + Tychonov(0.2)
+COARSE = Downsampling((1, 12, 12), 2, box_kernel(2))
+TOP = (OP.gain + 0.4 * laplacian_symbol(SIZE[1:])).max().item()
+
+
+def heat(u, tau, n, *, power=True):
+    factor = 1 - 2 * tau * laplacian_symbol(u.shape[-2:])
+    return irfft2((factor**n if power else 1 - n * (1 - factor)) * rfft2(u), s=u.shape[-2:])
+
+
+def least_error(y, k, sigma, S, *, pixels=True):
+    noise = sigma**2 * (y.shape[-2] * y.shape[-1] if pixels else 1)
+    return irfft2(k.conj() / (k.abs() ** 2 + noise / S) * rfft2(y), s=y.shape[-2:])
+
+
+RIGHT = {
+    "adjoint": lambda: checks.check_adjoint(
+        lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
+    ),
+    "gradient": lambda: checks.check_gradient(F, F.grad, SIZE),
+    "null": lambda: checks.check_null_projection(
+        lambda x: x - COARSE.A_dagger(COARSE.A(x)), COARSE.A, (1, 12, 12)
+    ),
+    "gain": lambda: checks.check_noise_gain(lambda k, s: s * k.abs().pow(-2).mean().sqrt()),
+    "step": lambda: checks.check_step_bound(lambda: 2 / TOP, F.hvp, SIZE),
+    "minimiser": lambda: checks.check_minimiser(F, lambda: wiener(OP, Y, 0.2).x),
+    "residual": lambda: checks.check_residual(lambda: torch.full((4,), 0.1), 0.1),
+    "heat": lambda: checks.check_heat(heat),
+    "wiener": lambda: checks.check_wiener_limits(least_error),
+}
+WRONG = {
+    "adjoint-same-way": lambda: checks.check_adjoint(
+        lambda x: x.roll(1, -1), lambda v: v.roll(1, -1), SIZE
+    ),
+    "adjoint-shape": lambda: checks.check_adjoint(lambda x: x[..., ::2, :], lambda v: v, SIZE),
+    "gradient-factor": lambda: checks.check_gradient(F, lambda u: 1.01 * F.grad(u), SIZE),
+    "gradient-shape": lambda: checks.check_gradient(F, lambda u: F.grad(u)[0], SIZE),
+    "null-zero": lambda: checks.check_null_projection(torch.zeros_like, COARSE.A, (1, 12, 12)),
+    "null-identity": lambda: checks.check_null_projection(lambda x: x, COARSE.A, (1, 12, 12)),
+    "gain-no-inverse": lambda: checks.check_noise_gain(
+        lambda k, s: s * k.abs().pow(2).mean().sqrt()
+    ),
+    "step-sum-of-maxima": lambda: checks.check_step_bound(lambda: 2 / F.lipschitz, F.hvp, SIZE),
+    "step-too-long": lambda: checks.check_step_bound(lambda: 2.02 / TOP, F.hvp, SIZE),
+    "minimiser-lam": lambda: checks.check_minimiser(F, lambda: wiener(OP, Y, 0.19).x),
+    "residual-small": lambda: checks.check_residual(lambda: torch.full((4,), 0.09), 0.1),
+    "heat-linear": lambda: checks.check_heat(lambda u, t, n: heat(u, t, n, power=False)),
+    "heat-one-step": lambda: checks.check_heat(lambda u, t, n: u + 2 * t * laplacian(u)),
+    "wiener-units": lambda: checks.check_wiener_limits(
+        lambda *args: least_error(*args, pixels=False)
+    ),
+    "wiener-inverse": lambda: checks.check_wiener_limits(
+        lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
+    ),
+}
+
+
+@pytest.mark.parametrize("check", RIGHT.values(), ids=RIGHT)
+def test_right_answers_pass(check, capsys):
+    assert check()
+    printed = capsys.readouterr().out
+    assert printed.startswith("✓ ")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("check", WRONG.values(), ids=WRONG)
+def test_wrong_answers_get_a_hint(check, capsys):
+    assert not check()
+    printed = capsys.readouterr().out
+    assert printed.startswith("✗ ")
+    assert "Hint " in printed
+    assert printed.count("\n") == 1
+
+
+def test_hints_climb_and_start_again_after_success(capsys):
+    RIGHT["heat"]()  # resets the ladder, whatever ran before
+    rungs = []
+    for check in (WRONG["heat-linear"], WRONG["heat-linear"], WRONG["heat-linear"]):
+        check()
+        rungs.append(capsys.readouterr().out.split("Hint ")[1][0])
+    assert rungs == ["1", "2", "2"]
+    RIGHT["heat"]()
+    capsys.readouterr()
+    WRONG["heat-linear"]()
+    assert "Hint 1" in capsys.readouterr().out
+
+
+def test_an_answer_that_is_not_written_is_no_error(capsys):
+    def todo(*_):
+        raise NotImplementedError
+
+    assert not checks.check_heat(todo)
+    assert capsys.readouterr().out == "○ heat: not written yet.\n"
+
+
+def test_a_bug_in_the_answer_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        checks.check_heat(lambda *_: 1 / 0)
