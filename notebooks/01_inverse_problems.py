@@ -95,7 +95,7 @@ results.glue()
 # measurement; `op.A` is the noise-free one. (Convolution is periodic here:
 # the image is a torus. {ref}`Chapter 3 <border>` shows what that hides.)
 
-# %%
+# %% tags=["nbval-check-output"]
 x = load_photo("astronaut", 128)
 size = tuple(x.shape[1:])
 g = torch.Generator().manual_seed(0)
@@ -113,6 +113,7 @@ zoo = {
 measured = {name: op(x, generator=g) for name, op in zoo.items()}
 for name, y in measured.items():
     print(f"{name:14s} {x.numel()} pixels -> {y.numel():6d} numbers")
+
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What eight instruments record of one portrait. The k-space of the MRI scan is shown as a logarithm, the tomography data as one column of sums for each of 45 directions, the random sums as a square of numbers.", "name": "fig-zoo"}, "image": {"alt": "Eight panels: the portrait with strong noise, with photon noise, smeared by motion, on a grid four times coarser, with half of its pixels black, as bright vertical lines of k-space, as a sinogram of wavy bands, and as a square of grey noise."}}
 def stretch(u):
@@ -159,10 +160,7 @@ for name, op in zoo.items():
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The adjoint of each instrument applied to its data, brightness stretched. It blurs a second time, paints sparse dots, smears along lines: a first look at the data on the grid of the image, not a restoration.", "name": "fig-adjoint"}, "image": {"alt": "Eight panels of the portrait after the adjoint: noisy, noisy, doubly smeared, a grid of dots, half black, ghosted by missing frequencies, a soft tomographic haze, and a noisy portrait from random sums."}}
 show_images(
-    {
-        name: stretch(op.A_adjoint(measured[name]))
-        for name, op in zoo.items()
-    }
+    {name: stretch(op.A_adjoint(measured[name])) for name, op in zoo.items()}
 )
 
 # %% [markdown]
@@ -173,6 +171,7 @@ show_images(
 # left (periodically), and then keeps only the even rows. Write the adjoint.
 # The check knows nothing but {eq}`eq-adjoint`.
 # :::
+
 
 # %%
 def jumping(x):
@@ -190,7 +189,7 @@ def jumping_adjoint(v):
     ### END SOLUTION
 
 
-# %%
+# %% tags=["nbval-check-output"]
 check_adjoint(jumping, jumping_adjoint, (1, 12, 10))
 
 # %% [markdown]
@@ -297,7 +296,7 @@ def noise_gain(transfer, sigma):
     ### END SOLUTION
 
 
-# %%
+# %% tags=["nbval-check-output"]
 check_noise_gain(noise_gain)
 
 # %% [markdown]
@@ -483,7 +482,7 @@ def unseen(x):
     ### END SOLUTION
 
 
-# %%
+# %% tags=["nbval-check-output"]
 check_null_projection(unseen, op.A, size)
 
 # %% [markdown]
@@ -526,15 +525,19 @@ assert psnr(sign * solution.x, x) > 60
 #
 # The operators carry the method names of
 # [deepinv](https://deepinv.github.io) {cite:p}`tachella2025deepinverse`, so
-# its algorithms run on them. With deepinv installed:
+# its algorithms run on them (`to_deepinv` wraps an operator where deepinv checks
+# the class), and its operators agree with ours. With deepinv installed:
 #
 # ```python
-# import deepinv
-# from course_lib.operators import Blur, gaussian_kernel, to_deepinv
+# from deepinv.physics import BlurFFT
 #
-# physics = to_deepinv(Blur(gaussian_kernel(1.5), (1, 128, 128)))
-# peer = deepinv.physics.BlurFFT((1, 128, 128), gaussian_kernel(1.5))
-# print((physics.A(x) - peer.A(x)).abs().max())
+# x, k = load_photo("camera", 128), gaussian_kernel(0.5)
+# ours, theirs = Blur(k, (1, 128, 128)), BlurFFT((1, 128, 128), filter=k)
+# y = ours.A(x)
+# gap = max(
+#     (y - theirs.A(x)).abs().max(),
+#     (ours.A_dagger(y) - theirs.A_dagger(y)).abs().max(),
+# )  # about 1e-6
 # ```
 #
 # ## Go further

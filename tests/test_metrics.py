@@ -37,7 +37,7 @@ def test_a_perfect_estimate(generator):
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 0.5), (0.0, 1.0), (0.7, 0.7)])
 def test_ssim_of_constants(a, b):
-    """(2 a b + c1) / (a^2 + b^2 + c1), 0.88239 for 0.3 and 0.5 (METHODS 3.2)."""
+    """(2 a b + c1) / (a^2 + b^2 + c1), 0.88239 for 0.3 and 0.5."""
     flat = torch.ones(1, 1, 16, 16, dtype=torch.float64)
     expected = (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)
     assert ssim(a * flat, b * flat).item() == pytest.approx(expected, rel=1e-9)

@@ -91,7 +91,7 @@ def test_tychonov_by_hand():
     [((8, 6), 8.0), ((15, 15), 7.9126), ((15, 8), 7.9563), ((2, 2), 8.0)],
 )
 def test_curvature_of_the_squared_gradient(size, expected):
-    """|grad^T grad| = 8 exactly if both sides are even, 7.91 for 15 x 15 (METHODS 2.3)."""
+    """|grad^T grad| = 8 exactly if both sides are even, 7.91 for 15 x 15."""
     largest = torch.linalg.eigvalsh(dense_hessian(Tychonov(0.5), (1, *size)))[-1]
     assert largest == pytest.approx(expected, abs=5e-5)  # four decimals in this table
     assert largest <= 8 * (1 + 1e-14)

@@ -58,7 +58,7 @@ def test_error_of_the_naive_inverse_is_as_predicted(generator):
     symbol = torch.exp(-2 * (math.pi * 0.6) ** 2 * (f[:, None] ** 2 + f**2))  # std 0.6 pixels
     kernel = torch.fft.fftshift(torch.fft.ifft2(symbol).real)[None, None]
     predicted = sigma * symbol.pow(-2).mean().sqrt()
-    assert predicted == pytest.approx(0.06128, abs=5e-6)  # METHODS 1.2, four digits
+    assert predicted == pytest.approx(0.06128, abs=5e-6)  # its four digits
     noise = sigma * torch.randn(400, 1, n, n, generator=generator, dtype=torch.float64)
     measured = Blur(kernel, (1, n, n)).A_dagger(noise).std()
     # A few dozen frequencies carry the error: 400 images know its std to about 0.5 %.

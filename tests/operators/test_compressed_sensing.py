@@ -39,7 +39,7 @@ def test_gaussian_entries_have_variance_one_over_m():
 
 
 def test_norm_of_gaussian_rows_follows_marchenko_pastur():
-    """|A|^2 -> (1 + sqrt(n / m))^2, which is 9 for n = 4 m (METHODS 1.6 measured 8.76)."""
+    """|A|^2 -> (1 + sqrt(n / m))^2, which is 9 for n = 4 m."""
     op = CompressedSensing(256, (1, 32, 32), seeded(0), dtype=torch.float64)
     assert op.norm() ** 2 == pytest.approx(
         9, rel=0.05

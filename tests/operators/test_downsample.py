@@ -43,7 +43,7 @@ def test_box_prefilter_is_the_mean_of_each_block(factor, generator):
 
 
 def test_published_figures_of_the_bicubic_prefilter():
-    """METHODS 1.4 for x4: cond(A A^T) = 4.25, and |h| = 0.2035 is the gain of white noise."""
+    """For x4: cond(A A^T) = 4.25, and |h| = 0.2035 is the gain of white noise."""
     kernel = bicubic_kernel(4, torch.float64)
     gain = Downsampling((1, 128, 128), 4, kernel).alias_gain
     assert gain.max() / gain.min() == pytest.approx(4.25, abs=0.005)  # three printed digits

@@ -73,7 +73,7 @@ def test_noise_is_not_clipped():
 
 
 def test_psnr_of_white_noise():
-    """sigma = 25 / 255 gives 20.17 dB (METHODS 1.1; the slides' 19.93 is another sigma)."""
+    """sigma = 25 / 255 gives 20.17 dB (the slides' 19.93 dB is another sigma)."""
     op = Denoising((1, 256, 256), GaussianNoise(25 / 255))
     x = torch.full((1, 256, 256), 0.5, dtype=torch.float64)
     psnr = -10 * (op(x, generator=seeded()) - x).square().mean().log10()

@@ -40,7 +40,7 @@ def test_transposed_jacobian_is_what_autograd_finds(op, x, generator):
 
 
 def test_gradient_of_the_data_term(op, x, generator):
-    """2 Re B^* ((|B x|^2 - y) * B x), METHODS 1.9, against autograd."""
+    """2 Re B^* ((|B x|^2 - y) * B x), against autograd."""
     f = LeastSquares(op, torch.rand(3, op.m, generator=generator, dtype=torch.float64))
     start = x.clone().requires_grad_()
     (expected,) = torch.autograd.grad(f(start).sum(), start)
@@ -77,7 +77,7 @@ def test_spectral_start_is_an_eigenvector(op, x):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_gradient_descent_recovers_the_image_up_to_its_sign(seed):
-    """m = 6 n intensities, spectral start (METHODS 1.9): relative error 1e-6."""
+    """m = 6 n intensities, spectral start: relative error 1e-6."""
     generator = torch.Generator().manual_seed(seed)
     op = PhaseRetrieval(96, (1, 4, 4), generator, dtype=torch.float64)
     x = torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64)

@@ -1,7 +1,6 @@
-"""Point-spread functions: METHODS 12.5 lists what they have in common."""
+"""Point-spread functions, and what they have in common."""
 
 import math
-from itertools import pairwise
 from itertools import pairwise
 
 import pytest
@@ -78,7 +77,7 @@ def test_a_larger_parameter_spreads_more(family):
 
 
 def test_second_moments_of_the_gaussian():
-    """METHODS 12.5 gives 0, .02, .43, 2, 4.5, 8 at these widths; from 1 on it is 2 std^2."""
+    """0, .02, .43, 2, 4.5, 8 at these widths; from 1 on it is 2 std^2."""
     for std, expected in ((0.0, 0), (0.3, 0.02), (0.5, 0.43), (1.0, 2), (1.5, 4.5), (2.0, 8)):
         kernel = gaussian_kernel(std, size=31, dtype=torch.float64)
         assert second_moment(kernel) == pytest.approx(expected, abs=0.006)  # two printed digits

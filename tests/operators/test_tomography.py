@@ -42,7 +42,7 @@ def disc_strips(s, radius):
 
 @pytest.mark.parametrize(("n", "tolerance"), [(32, 0.03), (33, 0.03), (128, 0.01)])
 def test_disc(n, tolerance):
-    """Every view of a disc is the same half ellipse (tolerances of METHODS T3)."""
+    """Every view of a disc is the same half ellipse."""
     op = Tomography((1, n, n), 7, dtype=torch.float64)
     expected = disc_strips(offsets(op), 0.4 * n)
     views = op.A(disc(n, 0.4 * n))[0]
@@ -57,7 +57,7 @@ def test_every_view_conserves_mass(size, generator):
     x = torch.rand(2, *size, generator=generator, dtype=torch.float64)
     op = Tomography(size, torch.tensor([0.0, 0.3, math.pi / 4, 1.0, 2.2, 5.0]), dtype=torch.float64)
     mass = x.sum((-2, -1))[..., None]
-    # Areas are exact; METHODS asks for 1e-3, interpolation would need it.
+    # Areas are exact; interpolation would need 1e-3.
     assert torch.allclose(op.A(x).sum(-1), mass.expand(-1, -1, 6), rtol=1e-13, atol=0)
 
 
@@ -128,7 +128,7 @@ def test_fourier_slice_theorem():
         column_phase = torch.exp(-2j * math.pi * f[:, None] * theta.cos() * columns)
         slice_of_image = torch.einsum("fi,ij,fj->f", row_phase, x[0].to(row_phase), column_phase)
         gap = (slice_of_view - slice_of_image).abs().max()
-        assert gap <= 0.02 * slice_of_image.abs().max()  # METHODS 1.8; the strip damps by sinc(f)
+        assert gap <= 0.02 * slice_of_image.abs().max()  # the strip damps by sinc(f)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (41, 56)])

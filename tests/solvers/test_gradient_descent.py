@@ -279,7 +279,7 @@ def test_heat_equation_mode_by_mode(size, tau, generator):
     moved = gradient_descent(Tychonov(1.0), u, step_size=tau, max_iter=n, rtol=0.0).x
     factor = (1 - 2 * tau * laplacian_symbol(size)) ** n
     expected = torch.fft.irfft2(factor * torch.fft.rfft2(u), s=size)
-    assert (moved - expected).abs().max() <= 1e-14  # METHODS 2.9
+    assert (moved - expected).abs().max() <= 1e-14  # some ten roundings
     mass = u.mean((-2, -1))
     assert torch.allclose(moved.mean((-2, -1)), mass, rtol=0, atol=1e-14)
 

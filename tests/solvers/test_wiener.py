@@ -59,7 +59,7 @@ def test_it_is_where_descent_ends(generator):
     closed = wiener(op, y, 0.3).x
     assert f.grad(closed).norm() <= 1e-13 * y.norm()
     descent = gradient_descent(f, y, max_iter=20_000, rtol=1e-15).x
-    assert torch.allclose(descent, closed, rtol=0, atol=1e-12)  # METHODS 2.4
+    assert torch.allclose(descent, closed, rtol=0, atol=1e-12)  # descent stops there
 
 
 def test_no_nearby_image_is_better(generator):
@@ -129,7 +129,7 @@ def test_wiener_filter_is_the_posterior_mean_of_a_gaussian(size, which, generato
 
 
 def test_tychonov_is_the_wiener_filter_of_its_own_spectrum(generator):
-    """S = sigma^2 H W / (2 lam L), infinite at frequency 0 (METHODS 2.4, erratum E26)."""
+    """S = sigma^2 H W / (2 lam L), infinite at frequency 0 (erratum E26)."""
     op = operators((1, 6, 8), generator)[1]
     y = torch.randn(1, 1, 6, 8, generator=generator, dtype=torch.float64)
     spectrum = 0.2**2 * 48 / (2 * 0.7 * laplacian_symbol((6, 8)))
