@@ -202,8 +202,8 @@ check_adjoint(jumping, jumping_adjoint, (1, 12, 10))
 
 # %%
 sigma = 1 / 255
-blur = Blur(gaussian_kernel(0.9), (1, 256, 256), GaussianNoise(sigma))
-x = load_photo("grace_hopper", 256)
+blur = Blur(gaussian_kernel(0.9), (1, 192, 192), GaussianNoise(sigma))
+x = load_photo("grace_hopper", 192)
 clean = blur.A(x)
 y = blur(x, generator=torch.Generator().manual_seed(1))
 naive = blur.A_dagger(y)
@@ -217,7 +217,7 @@ show_images(
         "inverse, noise 1/255": naive,
     },
     truth=x,
-    zoom=(40, 90, 56, 56),
+    zoom=(30, 68, 42, 42),
 )
 
 # %% [markdown]
@@ -241,8 +241,8 @@ widths = torch.linspace(0.2, 1.0, 9)
 predicted, found = [], []
 for width in widths.tolist():
     kernel = gaussian_kernel(width, size=15, dtype=torch.float64)
-    op = Blur(kernel, (1, 256, 256), GaussianNoise(sigma))
-    k_hat = torch.fft.fft2(kernel[0, 0], s=(256, 256)).abs()
+    op = Blur(kernel, (1, 192, 192), GaussianNoise(sigma))
+    k_hat = torch.fft.fft2(kernel[0, 0], s=(192, 192)).abs()
     predicted.append(sigma * (k_hat**-2).mean().sqrt())
     draw = op(x.double(), generator=torch.Generator().manual_seed(2))
     found.append((op.A_dagger(draw) - x).std())
