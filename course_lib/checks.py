@@ -1,7 +1,7 @@
 """Property checks for the exercises: is the answer right, without a stored answer?
 
 Each check asks for what mathematics promises (an adjoint identity, a vanishing gradient, a limit)
-on random images of an odd size, in double precision. It prints one line. A wrong answer gets a
+on random images, in double precision where that matters. It prints one line. A wrong answer gets a
 hint, and a second wrong answer a stronger one: the ladder starts again once the check passes.
 """
 
@@ -9,6 +9,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType, MethodType
 
 import torch
 from torch import Tensor
@@ -33,6 +34,24 @@ class Verdict:
         """Show nothing more when a check is the last line of a cell."""
 
 
+class _NoAnswer(Exception):
+    """The student's function returned None."""
+
+
+def _expect_an_answer(argument):
+    """A plain function is watched for a forgotten `return`; anything else passes through."""
+    if not isinstance(argument, FunctionType | MethodType):
+        return argument
+
+    @functools.wraps(argument)
+    def watched(*args, **kwargs):
+        if (answer := argument(*args, **kwargs)) is None:
+            raise _NoAnswer
+        return answer
+
+    return watched
+
+
 def property_check(title: str, *hints: str) -> Callable:
     """Turn a function that returns (passed, finding) into a check with a ladder of hints."""
 
@@ -40,9 +59,11 @@ def property_check(title: str, *hints: str) -> Callable:
         @functools.wraps(test)
         def run(*args, **kwargs) -> Verdict:
             try:
-                passed, finding = test(*args, **kwargs)
+                passed, finding = test(*map(_expect_an_answer, args), **kwargs)
             except NotImplementedError:
                 return _say(False, f"○ {title}: not written yet.")
+            except _NoAnswer:
+                return _say(False, f"✗ {title}: your function returned None; is there a `return`?")
             if passed:
                 _failures[title] = 0
                 return _say(True, f"✓ {title}: {finding}.")
@@ -100,7 +121,7 @@ def check_gradient(
     "what A sees of x is A^+ A x. What is left?",
 )
 def check_null_projection(P: ImageMap, A: ImageMap, img_size: ImageSize) -> tuple[bool, str]:
-    """P is the orthogonal projection on part of the null space of A, and not zero."""
+    """P is the orthogonal projection on the null space of A (single precision will do)."""
     generator = generator_from(0)
     x, v = (_random(img_size, generator).float() for _ in range(2))
     Px = P(x)
@@ -108,9 +129,15 @@ def check_null_projection(P: ImageMap, A: ImageMap, img_size: ImageSize) -> tupl
     unseen = (A(Px).norm() / scale).item()
     again = ((P(Px) - Px).norm() / scale).item()
     symmetric = (((Px * v).sum() - (x * P(v)).sum()).abs() / (scale * v.norm())).item()
-    found = f"|A P x| = {unseen:.0e}, |P P x - P x| = {again:.0e} (times |x|)"
-    # 1e-5: a few dozen float32 roundings, 6e-8 each.
-    return max(unseen, again, symmetric) <= 1e-5 and bool(Px.norm() > 1e-3 * scale), found
+    # <x, P x> / |x|^2 is about the share of dimensions that P keeps; A hides at least 1 - m / n.
+    kept = ((x * Px).sum() / scale.square()).item()
+    hidden = 1 - A(x).numel() / x.numel()
+    found = (
+        f"|A P x| = {unseen:.0e}, |P P x - P x| = {again:.0e} (times |x|), keeps {kept:.0%} of the "
+        f"dimensions where A hides {hidden:.0%}"
+    )
+    # 1e-5: a few dozen float32 roundings, 6e-8 each. 5 %: one random image is a small sample.
+    return max(unseen, again, symmetric) <= 1e-5 and kept >= hidden - 0.05, found
 
 
 @property_check(
@@ -192,7 +219,7 @@ def check_residual(residual: Callable[[], Tensor], sigma: float) -> tuple[bool, 
 )
 def check_heat(heat: Callable[[Tensor, float, int], Tensor]) -> tuple[bool, str]:
     """heat(u, tau, n) equals n explicit steps u <- u + 2 tau Laplacian u, and keeps the mean."""
-    u = _random((1, 15, 12), generator_from(0))
+    u = _random((1, 12, 15), generator_from(0))
     v, tau, n = u, 0.11, 25
     for _ in range(n):
         neighbours = v.roll(1, -2) + v.roll(-1, -2) + v.roll(1, -1) + v.roll(-1, -1)
@@ -203,8 +230,9 @@ def check_heat(heat: Callable[[Tensor, float, int], Tensor]) -> tuple[bool, str]
 
 @property_check(
     "Wiener limits",
-    "without noise the filter must invert (where k is not 0); with endless noise it must give up.",
-    "the filter is conj(k) / (|k|^2 + sigma^2 n / S): S is the power of the image, n the pixels.",
+    "no noise: invert; endless noise: give up. In between compare the power of the image with that "
+    "of the noise at one frequency: what is E |F w|^2 for n pixels of white noise?",
+    "the filter is conj(k) / (|k|^2 + sigma^2 n / S), n = H W, and irfft2 needs the size s=.",
 )
 def check_wiener_limits(
     restore: Callable[[Tensor, Tensor, float, Tensor], Tensor],
@@ -212,8 +240,8 @@ def check_wiener_limits(
     """restore(y, transfer, sigma, S) inverts as sigma -> 0, vanishes as sigma -> infinity, and has
     the least error among its neighbours for an image of power spectrum S."""
     generator = generator_from(0)
-    size = (32, 28)
-    S = 1 / (1e-3 + torch.fft.fftfreq(32).square()[:, None] + torch.fft.rfftfreq(28).square())
+    size = (32, 27)
+    S = 1 / (1e-3 + torch.fft.fftfreq(32).square()[:, None] + torch.fft.rfftfreq(27).square())
     S = S.double()
     transfer = torch.fft.rfft2(
         torch.zeros(size, dtype=torch.float64).index_put(

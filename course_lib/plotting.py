@@ -261,6 +261,21 @@ def plot_curves(
 
 
 @matplotlib.rc_context(STYLE)
+def plot_bars(values: dict[str, float], xlabel: str, *, fmt: str = ".2f") -> CourseFigure:
+    """Draw one horizontal bar a label, longest scale linear, with the number beside each."""
+    figure = CourseFigure(figsize=(WIDTH, 0.6 + 0.42 * len(values)))
+    axes = figure.subplots()
+    numbers = [float(value) for value in values.values()]
+    bars = axes.barh(list(values), numbers, height=0.62, color=ACCENT)
+    axes.bar_label(bars, [f"{number:{fmt}}" for number in numbers], padding=4, color=INK)
+    axes.set(xlabel=xlabel, xlim=(0, 1.12 * max(numbers)))
+    axes.invert_yaxis()
+    axes.grid(True, axis="x")
+    figure.summary = f"bars: {xlabel}: " + ", ".join(values)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
 def plot_paths(
     f, paths: dict[str, Any], xlabel: str, ylabel: str, *, height: float = 4.2
 ) -> CourseFigure:

@@ -47,6 +47,7 @@ from course_lib.operators import (
     PoissonNoise,
     Tomography,
     bicubic_kernel,
+    box_kernel,
     cartesian_mask,
     gaussian_kernel,
     motion_kernel,
@@ -112,7 +113,7 @@ zoo = {
 }
 measured = {name: op(x, generator=g) for name, op in zoo.items()}
 for name, y in measured.items():
-    print(f"{name:14s} {x.numel()} pixels -> {y.numel():6d} numbers")
+    print(f"{name:14s} {tuple(x.shape[1:])} -> {tuple(y.shape[1:])}")
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What eight instruments record of one portrait. The k-space of the MRI scan is shown as a logarithm, the tomography data as one column of sums for each of 45 directions, the random sums as a square of numbers.", "name": "fig-zoo"}, "image": {"alt": "Eight panels: the portrait with strong noise, with photon noise, smeared by motion, on a grid four times coarser, with half of its pixels black, as bright vertical lines of k-space, as a sinogram of wavy bands, and as a square of grey noise."}}
@@ -158,9 +159,32 @@ for name, op in zoo.items():
     assert gap < 1e-12
     print(f"{name:14s} relative gap {gap:.0e}")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The adjoint of each instrument applied to its data, brightness stretched. It blurs a second time, paints sparse dots, smears along lines: a first look at the data on the grid of the image, not a restoration.", "name": "fig-adjoint"}, "image": {"alt": "Eight panels of the portrait after the adjoint: noisy, noisy, doubly smeared, a grid of dots, half black, ghosted by missing frequencies, a soft tomographic haze, and a noisy portrait from random sums."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The adjoint of each instrument applied to its data, brightness stretched. It blurs a second time, spreads coarse pixels, smears along lines: a first look at the data on the grid of the image, not a restoration.", "name": "fig-adjoint"}, "image": {"alt": "Eight panels of the portrait after the adjoint: noisy, noisy, doubly smeared, soft from the coarse grid, half black, ghosted by missing frequencies, a soft tomographic haze, and a noisy portrait from random sums."}}
 show_images(
     {name: stretch(op.A_adjoint(measured[name])) for name, op in zoo.items()}
+)
+
+# %% [markdown]
+# For tomography, the inverse of the ideal continuous transform is known: it
+# multiplies each view by $\lvert f\rvert$ in its own Fourier domain before
+# it is sent back. This is **filtered backprojection**
+# {cite:p}`natterer2001mathematics`, the workhorse of scanners. It is not
+# $A^+$: with few views it leaves streaks.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Tomography of a portrait: backprojection is the adjoint, filtered backprojection inverts the continuous transform. Streaks fade as the number of views grows. PSNR below.", "name": "fig-fbp"}, "image": {"alt": "Four panels: the original, a soft haze, the portrait under strong streaks from 15 views, and nearly clean from 90 views."}}
+few, many = Tomography(size, 15), Tomography(size, 90)
+show_images(
+    {
+        "original": x,
+        "backprojection": stretch(many.A_adjoint(many.A(x))),
+        "filtered, 15 views": few.filtered_backprojection(few.A(x)),
+        "filtered, 90 views": many.filtered_backprojection(many.A(x)),
+    },
+    captions=["", "90 views, stretched"]
+    + [
+        f"{psnr(op.filtered_backprojection(op.A(x)), x).item():.2f} dB"
+        for op in (few, many)
+    ],
 )
 
 # %% [markdown]
@@ -226,8 +250,8 @@ show_images(
 # The error of the naive inverse is $e = F^{-1}(\hat w / \hat k)$, which does
 # not depend on the image at all. White noise has
 # $\mathbb E\lvert\hat w(\xi)\rvert^2 = \sigma^2 H W$ at every frequency
-# (unnormalised DFT), so by Parseval every pixel of $e$ has the standard
-# deviation
+# (unnormalised DFT). By Parseval, and since filtered white noise is
+# stationary, every pixel of $e$ has the standard deviation
 #
 # $$ \operatorname{std}(e) = \sigma\,
 #    \Bigl(\operatorname*{mean}_{\xi}\,
@@ -389,7 +413,7 @@ zero = torch.zeros_like(y)
 scores = [psnr(op.prox_l2(zero, y, 1 / lam.item()), x) for lam in lams]
 best = int(torch.cat(scores).argmax())
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Quality of the ridge estimate of a blurred and noisy photograph against its weight. Too much weight pulls the image to black, too little lets the noise through.", "name": "fig-semi"}, "image": {"alt": "PSNR against lambda on a logarithmic axis: a hill with its top near lambda 0.01, falling on both sides."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Quality of the ridge estimate of a blurred and noisy photograph against its weight. Too much weight pulls the image to black, too little lets the noise through.", "name": "fig-semi"}, "image": {"alt": "PSNR against lambda on a logarithmic axis: a hill with its top near lambda 0.02, falling on both sides."}}
 plot_curves(
     lams,
     {"ridge": scores, "y itself": [psnr(y, x)] * len(lams)},
@@ -450,9 +474,9 @@ show_images(
 
 # %%
 cat = load_photo("chelsea", 128)
-op = blind["coarse sensor"]
-impostor = op.A_dagger(op.A(x)) + cat - op.A_dagger(op.A(cat))
-difference = (op.A(impostor) - op.A(x)).abs().max()
+coarse = blind["coarse sensor"]
+impostor = seen["coarse sensor"] + cat - coarse.A_dagger(coarse.A(cat))
+difference = (coarse.A(impostor) - coarse.A(x)).abs().max()
 print(f"largest difference of the two measurements: {difference:.0e}")
 assert difference < 1e-5
 
@@ -461,8 +485,8 @@ show_images(
     {
         "portrait": x,
         "impostor": impostor,
-        "portrait, measured": op.A(x),
-        "impostor, measured": op.A(impostor),
+        "portrait, measured": coarse.A(x),
+        "impostor, measured": coarse.A(impostor),
     },
 )
 
@@ -470,20 +494,23 @@ show_images(
 # :::{exercise} The projection on what is lost
 # :label: ex-null
 #
-# Write the orthogonal projection on $\ker A$ for the coarse sensor `op`,
-# using only `op.A` and `op.A_dagger`.
+# A sensor averages blocks of 2 x 2 pixels. Write the orthogonal projection on
+# what it cannot see, pixel by pixel, without `A_dagger`: what is left of a
+# block when its mean is known?
 # :::
 
 
 # %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def unseen(x):
     ### BEGIN SOLUTION
-    return x - op.A_dagger(op.A(x))
+    means = torch.nn.functional.avg_pool2d(x, 2)
+    return x - means.repeat_interleave(2, -1).repeat_interleave(2, -2)
     ### END SOLUTION
 
 
 # %% tags=["nbval-check-output"]
-check_null_projection(unseen, op.A, size)
+blocks = Downsampling((1, 32, 24), 2, box_kernel(2))
+check_null_projection(unseen, blocks.A, (1, 32, 24))
 
 # %% [markdown]
 # ## One that is not linear

@@ -15,6 +15,7 @@ OP = Blur(gaussian_kernel(1.0, 5, torch.float64), SIZE)
 Y = torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 F = LeastSquares(OP, Y) + Tychonov(0.2)
 COARSE = Downsampling((1, 12, 12), 2, box_kernel(2))
+CHECKER = (-1.0) ** (torch.arange(12)[:, None] + torch.arange(12)).reshape(1, 1, 12, 12)
 TOP = (OP.gain + 0.4 * laplacian_symbol(SIZE[1:])).max().item()
 
 
@@ -52,6 +53,9 @@ WRONG = {
     "gradient-shape": lambda: checks.check_gradient(F, lambda u: F.grad(u)[0], SIZE),
     "null-zero": lambda: checks.check_null_projection(torch.zeros_like, COARSE.A, (1, 12, 12)),
     "null-identity": lambda: checks.check_null_projection(lambda x: x, COARSE.A, (1, 12, 12)),
+    "null-one-direction": lambda: checks.check_null_projection(
+        lambda x: (x * CHECKER).sum() / CHECKER.square().sum() * CHECKER, COARSE.A, (1, 12, 12)
+    ),
     "gain-no-inverse": lambda: checks.check_noise_gain(
         lambda k, s: s * k.abs().pow(2).mean().sqrt()
     ),
@@ -111,3 +115,8 @@ def test_an_answer_that_is_not_written_is_no_error(capsys):
 def test_a_bug_in_the_answer_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         checks.check_heat(lambda *_: 1 / 0)
+
+
+def test_a_forgotten_return_is_named(capsys):
+    assert not checks.check_heat(lambda *_: None)
+    assert "is there a `return`?" in capsys.readouterr().out

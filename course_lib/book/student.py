@@ -18,9 +18,11 @@ from nbformat import NotebookNode
 from course_lib.book.chapters import Chapter
 from course_lib.book.execute import read_source, run_notebook, write_notebook
 from course_lib.project import CourseError, write_atomically
+from course_lib.results import load_results
 
 YOUR_TURN = 'raise NotImplementedError("Your turn: write your answer here.")'
 REGION = re.compile(r"(?ms)^([ \t]*)### BEGIN SOLUTION[^\n]*\n.*?^[ \t]*### END SOLUTION[^\n]*$")
+GLUED = re.compile(r"\{glue:text\}`(?P<name>\w+)(?::(?P<format>[^`]*))?`")
 MARKER = re.compile(r"### (?:BEGIN|END) SOLUTION")
 DIRECTIVE = re.compile(r"\s*(?P<fence>`{3,}|:{3,})\{(?P<name>solution(?:-start|-end)?)\}")
 
@@ -32,6 +34,9 @@ def write_student_edition(
     if folder.resolve() == chapter.source.parent.resolve():
         raise CourseError(f"{folder} holds the chapters themselves: choose another folder.")
     notebook = without_solutions(read_source(chapter.source))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_numbers(cell.source, chapter.name)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         run_notebook(deepcopy(notebook), folder, tick, allowed_errors=("NotImplementedError",))
@@ -64,6 +69,15 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     return student
 
 
+def with_numbers(prose: str, chapter: str) -> str:
+    """Prose in which each glued number is written out: Jupyter does not know the role."""
+
+    def number(quote: re.Match) -> str:
+        return format(load_results(chapter).value(quote["name"]), quote["format"] or "")
+
+    return GLUED.sub(number, prose)
+
+
 def _asserts_in_hiding(cell: NotebookNode) -> bool:
     hidden = "remove-cell" in cell.metadata.get("tags", [])
     return hidden and re.search(r"^\s*assert\b", cell.source, re.MULTILINE) is not None
@@ -77,6 +91,7 @@ def _blank_code(cell: NotebookNode, inside: bool, number: int) -> NotebookNode:
     if replaced or is_solution:
         cell.source = source if replaced else YOUR_TURN
         cell.metadata.pop("tags", None)
+        cell.metadata.pop("mystnb", None)
     return cell
 
 

@@ -14,6 +14,13 @@ class Functional:
     def __add__(self, other: "Functional") -> "Functional":
         return Sum(self, other)
 
+    def hvp(self, v: Tensor) -> Tensor:
+        """The Hessian times v, for quadratic functionals."""
+        raise TypeError(
+            f"{type(self).__name__} is not quadratic: its Hessian depends on the image. "
+            "Give step_size as a number, or leave it out, instead of 'optimal'."
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Sum(Functional):

@@ -59,12 +59,17 @@ class Blur(LinearOperator):
     def _adjoint(self, y: Float[Tensor, "*batch c H W"]) -> Float[Tensor, "*batch c H W"]:
         return filter_image(y, self.transfer.conj())
 
-    def _dagger(self, y: Tensor) -> Tensor:
+    @cached_property
+    def inverse_transfer(self) -> Complex[Tensor, "H W2"]:
+        """1 / k^, and 0 where k^ is zero: the transfer function of A^+."""
         # Singular values below rounding are zero: dividing by them would invent data.
         floor = 10 * torch.finfo(self.gain.dtype).eps * self.norm()
         seen = self.gain.sqrt() > floor
-        return filter_image(y, torch.where(seen, 1 / torch.where(seen, self.transfer, 1), 0))
+        return torch.where(seen, 1 / torch.where(seen, self.transfer, 1), 0)
+
+    def _dagger(self, y: Tensor) -> Tensor:
+        return filter_image(y, self.inverse_transfer)
 
     def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
         spectrum = torch.addcmul(rfft2(z), self.transfer.conj(), rfft2(y), value=gamma)
-        return irfft2(spectrum / (1 + gamma * self.gain), s=z.shape[-2:]).to(z.dtype)
+        return irfft2(spectrum * (1 / (1 + gamma * self.gain)), s=z.shape[-2:]).to(z.dtype)

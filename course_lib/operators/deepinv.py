@@ -1,14 +1,17 @@
 """A bridge to deepinv, for those who want its algorithms to run on our operators."""
 
+import torch
+
 from course_lib.operators.base import LinearOperator
+from course_lib.operators.noise import GaussianNoise, PoissonNoise
 
 
 def to_deepinv(op: LinearOperator):
     """Wrap a linear operator as a `deepinv.physics.LinearPhysics`.
 
     Most of deepinv runs on our operators by duck typing, since the method names agree; the wrapper
-    serves where it checks the class. `A`, `A_adjoint`, `A_dagger`, `prox_l2` and the noise
-    standard deviation are ours.
+    serves where it checks the class. `A`, `A_adjoint`, `A_dagger`, `prox_l2` and the noise model
+    are ours; as in deepinv, the z of `prox_l2` may be a number or None, and gamma one per image.
 
     Raises:
         ImportError: deepinv is not installed, or cannot be imported.
@@ -28,9 +31,12 @@ def to_deepinv(op: LinearOperator):
         """deepinv's view of one of our operators."""
 
         def __init__(self) -> None:
-            sigma = getattr(op.noise_model, "sigma", None)
-            noise = None if sigma is None else deepinv.physics.GaussianNoise(sigma=sigma)
-            super().__init__(noise_model=noise)
+            noise = None
+            if isinstance(op.noise_model, GaussianNoise):
+                noise = deepinv.physics.GaussianNoise(sigma=op.noise_model.sigma)
+            elif isinstance(op.noise_model, PoissonNoise):
+                noise = deepinv.physics.PoissonNoise(gain=op.noise_model.gain)
+            super().__init__(noise_model=noise, img_size=op.img_size)
 
         def A(self, x, **_):
             return op.A(x)
@@ -42,6 +48,11 @@ def to_deepinv(op: LinearOperator):
             return op.A_dagger(y)
 
         def prox_l2(self, z, y, gamma, **_):
-            return op.prox_l2(z, y, float(gamma))
+            if not isinstance(z, torch.Tensor):
+                z = torch.full_like(op.A_adjoint(y), z or 0.0)
+            gammas = gamma.flatten().tolist() if isinstance(gamma, torch.Tensor) else [gamma]
+            if len(gammas) == 1:
+                return op.prox_l2(z, y, gammas[0])
+            return torch.stack([op.prox_l2(*one) for one in zip(z, y, gammas, strict=True)])
 
     return Wrapped()

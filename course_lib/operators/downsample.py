@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.fft import fft2, irfft2, rfft2
 
-from course_lib.fourier import filter_image, pad_and_centre, squared_modulus
+from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.operators.base import LinearOperator
 from course_lib.operators.point_spread import check_kernel
 from course_lib.typing import ImageSize, NoiseModel
@@ -76,23 +76,22 @@ class Downsampling(LinearOperator):
     def norm(self) -> float:
         return self.alias_gain.max().sqrt().item()
 
-    def _subsample(self, u: Tensor) -> Tensor:
-        return u[..., :: self.factor, :: self.factor]
-
-    def _unfold(self, small: Tensor) -> Tensor:
-        """Half spectrum of the zero-inserted image: the small spectrum, repeated s x s times."""
-        columns = self.img_size[-1] // 2 + 1
-        return small.repeat(*[1] * (small.ndim - 2), self.factor, self.factor)[..., :columns]
-
     def _apply(self, x: Tensor) -> Tensor:
-        return self._subsample(filter_image(x, self.transfer_of_prefilter))
+        # Dropping rows folds the spectrum along them: the inverse transform is s times smaller.
+        spectrum = self.transfer_of_prefilter * rfft2(x)
+        folded = spectrum.unflatten(-2, (self.factor, -1)).mean(-3)
+        rows = irfft2(folded, s=(folded.shape[-2], x.shape[-1]))
+        return rows[..., :: self.factor].to(x.dtype)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._adjoint_of_spectrum(fft2(y)).to(y.dtype)
 
     def _adjoint_of_spectrum(self, small: Tensor) -> Tensor:
-        spectrum = self.transfer_of_prefilter.conj() * self._unfold(small)
-        return irfft2(spectrum, s=self.img_size[-2:])
+        # The spectrum of the zero-inserted image is the small one, repeated s x s times.
+        repeated = small.repeat(*[1] * (small.ndim - 1), self.factor)
+        half = repeated[..., None, :, : self.img_size[-1] // 2 + 1]
+        bands = self.transfer_of_prefilter.conj().unflatten(-2, (self.factor, -1))
+        return irfft2((bands * half).flatten(-3, -2), s=self.img_size[-2:])
 
     def _dagger(self, y: Tensor) -> Tensor:
         # Frequencies that no alias carries are not seen; 10 eps is rounding in the mean above.
@@ -105,5 +104,5 @@ class Downsampling(LinearOperator):
         # The answer moves from z against the gradient at the answer: z - gamma A^T (I + gamma
         # A A^T)^-1 (A z - y), where the inverse is a division on the small grid.
         correction = fft2(self._apply(z) - y)
-        correction = correction / (1 + gamma * self.alias_gain.to(z.dtype))
-        return (z - gamma * self._adjoint_of_spectrum(correction)).to(z.dtype)
+        correction = correction * (gamma / (1 + gamma * self.alias_gain.to(z.dtype)))
+        return (z - self._adjoint_of_spectrum(correction)).to(z.dtype)

@@ -86,6 +86,10 @@ class MRI(LinearOperator):
     def norm(self) -> float:
         return self.symbol.max().sqrt().item() if self.coil_maps is None else super().norm()
 
+    def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        y = super().__call__(x, generator=generator)
+        return torch.where(self.mask.bool(), y, 0)
+
     def _apply(self, x: Tensor) -> Tensor:
         u = self._to_complex(x)
         if self.coil_maps is not None:
@@ -149,6 +153,11 @@ def cartesian_mask(
     height, width = size
     distance = (torch.arange(width) - width // 2).abs()
     centre = distance <= centre_fraction * width / 2
+    if centre.sum() > width / acceleration:
+        raise ValueError(
+            f"cartesian_mask: the centre alone keeps {int(centre.sum())} of {width} columns, more "
+            f"than acceleration {acceleration} allows. Lower acceleration or centre_fraction."
+        )
     chance = (width / acceleration - centre.sum()) / (width - centre.sum()).clamp(min=1)
     columns = centre | (torch.rand(width, generator=generator) < chance)
     return columns.float().expand(height, width).contiguous()

@@ -82,10 +82,10 @@ class Tomography(LinearOperator):
         view = torch.arange(len(self.theta))[:, None, None]
         index = (view * self.bins + strips.long() + self.bins // 2).flatten()
         pixel = torch.arange(height * width)[:, None].expand(area.shape).flatten()
-        area, kept = area.flatten(), area.flatten() > 1e-14
+        area, kept = area.flatten().to(self.dtype), area.flatten() > 1e-14
         size = (len(self.theta) * self.bins, height * width)
         coordinates = torch.stack((index[kept], pixel[kept]))
-        values = area[kept].to(self.dtype)
+        values = area[kept]
         A = torch.sparse_coo_tensor(coordinates, values, size, check_invariants=False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")

@@ -1,21 +1,26 @@
 """Solvers: they see callables, and return a Solution."""
 
+from course_lib.solvers.accelerated import accelerated_gradient, continuation
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
 from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
+from course_lib.solvers.primal_dual import total_variation
 from course_lib.solvers.projection import project_box, project_consistent
 from course_lib.solvers.solution import Solution
 from course_lib.solvers.wiener import hessian_spectrum, wiener, wiener_filter
 
 __all__ = [
     "Solution",
+    "accelerated_gradient",
     "conjugate_gradient",
+    "continuation",
     "discrepancy_principle",
     "generalised_cross_validation",
     "gradient_descent",
     "hessian_spectrum",
     "project_box",
     "project_consistent",
+    "total_variation",
     "wiener",
     "wiener_filter",
 ]

@@ -61,4 +61,5 @@ def conjugate_gradient(
         p = r + per_image(beta, p) * p
         record.add(residual=rho.sqrt() / scale)
         done = done | (rho.sqrt() <= rtol * scale)
-    return Solution(x, verdict(done, ~rho.isfinite()), record.stack())
+    history = record.stack()
+    return Solution(x, verdict(done, ~rho.isfinite()), history, len(history["residual"]))

@@ -1,5 +1,6 @@
 """Gradient descent: fixed step, optimal step, and the projected variant."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -66,10 +67,11 @@ def gradient_descent(
             break
     g = f.grad(x)
     record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
-    return Solution(x, verdict(~active & finite, ~finite), record.stack())
+    history = record.stack()
+    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
 
 
-def _step_rule(f: Smooth, step_size: float | str | None):
+def _step_rule(f: Smooth, step_size: float | str | None) -> Callable[[Tensor], float | Tensor]:
     """The map from a gradient to the step taken along it."""
     if step_size == "optimal":
         if not hasattr(f, "hvp"):
@@ -78,24 +80,30 @@ def _step_rule(f: Smooth, step_size: float | str | None):
                 f"{type(f).__name__} does not have. Give a number below 2 / L instead."
             )
         return lambda g: per_image(_optimal_step(g, f.hvp(g)), g)
+    tau = fixed_step("gradient_descent", f, step_size)
+    return lambda g: tau
+
+
+def fixed_step(name: str, f: Smooth, step_size: float | None) -> float:
+    """The step that was given, or 1 / f.lipschitz; an error if there is neither."""
     if step_size is None:
         if not hasattr(f, "lipschitz"):
             raise TypeError(
-                f"gradient_descent: {type(f).__name__} has no attribute `lipschitz`, so there is "
-                "no default step. Give step_size as a number below 2 / L."
+                f"{name}: {type(f).__name__} has no attribute `lipschitz`, so there is no default "
+                "step. Give step_size as a number below 2 / L."
             )
         if not f.lipschitz > 0:
             raise ValueError(
-                f"gradient_descent: f.lipschitz is {f.lipschitz}, so there is no default step. "
+                f"{name}: f.lipschitz is {f.lipschitz}, so there is no default step. "
                 "A functional with a constant gradient has no curvature: give step_size."
             )
-        step_size = 1 / f.lipschitz
+        return 1 / f.lipschitz
     if isinstance(step_size, str) or not step_size > 0:
         raise ValueError(
-            f"gradient_descent: step_size must be a positive number, 'optimal' or None, "
-            f"got {step_size!r}. Descent is guaranteed below 2 / L."
+            f"{name}: step_size must be a positive number or None (and in gradient_descent "
+            f"'optimal'), got {step_size!r}. Descent is guaranteed below 2 / L."
         )
-    return lambda g: step_size
+    return step_size
 
 
 def _optimal_step(g: Tensor, Hg: Tensor) -> Tensor:

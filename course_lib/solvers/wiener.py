@@ -62,9 +62,13 @@ def wiener_filter(
     check_measurement("wiener_filter", op, y)
     if not 0 <= sigma < math.inf:
         raise ValueError(f"wiener_filter: sigma must be a finite number >= 0, got {sigma}.")
-    if not (power_spectrum > 0).all():
-        raise ValueError("wiener_filter: power_spectrum must be positive at every frequency.")
-    noise = sigma**2 * y.shape[-2] * y.shape[-1]
+    height, width = y.shape[-2:]
+    if power_spectrum.shape[-2:] != (height, width // 2 + 1) or not (power_spectrum > 0).all():
+        raise ValueError(
+            f"wiener_filter: power_spectrum must be positive on the half grid of rfft2, and its "
+            f"shape end in {(height, width // 2 + 1)}, got {tuple(power_spectrum.shape)}."
+        )
+    noise = sigma**2 * height * width
     return _filter(y, transfer, squared_modulus(transfer) + noise / power_spectrum)
 
 
@@ -85,6 +89,11 @@ def positive_weights(caller: str, lam: float | Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"{caller}: lam must be positive and finite, got {weights.tolist()}. At lam = 0 "
             "it would be op.A_dagger(y), which divides the noise by the transfer function."
+        )
+    if weights.ndim > 1 or (weights.ndim == 1 and len(y) not in (1, len(weights))):
+        raise ValueError(
+            f"{caller}: expected one lam, or one for each of the {len(y)} images, got shape "
+            f"{tuple(weights.shape)}."
         )
     return weights.reshape(-1, *[1] * (y.ndim - 1)) if weights.ndim else weights
 

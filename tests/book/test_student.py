@@ -1,12 +1,19 @@
 """The edition without solutions: no answer survives, and only NotImplementedError is raised."""
 
+import re
+
 import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_lib.book.student import YOUR_TURN, without_solutions, write_student_edition
+from course_lib.book.student import (
+    YOUR_TURN,
+    with_numbers,
+    without_solutions,
+    write_student_edition,
+)
 from course_lib.project import CourseError
 
 EXERCISE = """\
@@ -120,3 +127,10 @@ def test_no_solution_survives_and_nothing_else_is_lost(groups):
     assert SECRET not in text
     assert "solution" not in text.lower()
     assert text.count("KEPT") == 2 * len(groups)
+
+
+def test_numbers_are_written_out():
+    """Jupyter does not know the role `glue`: the student reads the number."""
+    prose = "It has {glue:text}`psnr_naive:.1f` dB and {glue:text}`unseen_mri:.0f` %."
+    written = with_numbers(prose, "01_inverse_problems")
+    assert re.fullmatch(r"It has \d\d\.\d dB and \d\d %\.", written)

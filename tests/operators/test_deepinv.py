@@ -14,6 +14,7 @@ from course_lib.operators import (
     Downsampling,
     GaussianNoise,
     PhaseRetrieval,
+    PoissonNoise,
     bicubic_kernel,
     gaussian_kernel,
     to_deepinv,
@@ -30,16 +31,20 @@ quiet = pytest.mark.filterwarnings("ignore")
 def deepinv():
     """deepinv, also beside a CPU torch whose torchvision cannot load its compiled operators."""
     vision = importlib.util.find_spec("torchvision")
-    extension = importlib.machinery.PathFinder.find_spec("_C", vision.submodule_search_locations)
     library = None
-    if "torchvision" not in sys.modules:
+    if vision is not None and "torchvision" not in sys.modules:
+        locations = vision.submodule_search_locations
+        extension = importlib.machinery.PathFinder.find_spec("_C", locations)
         try:
             torch.ops.load_library(extension.origin)
         except OSError:
             library = torch.library.Library("torchvision", "FRAGMENT")
             for name in ("nms", "qnms"):
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    module = pytest.importorskip("deepinv")
+    try:
+        module = pytest.importorskip("deepinv")
+    except RuntimeError as error:
+        pytest.skip(f"deepinv is installed, but importing it failed: {error}")
     yield module
     del library  # the two definitions live as long as this object
 
@@ -74,9 +79,10 @@ def test_deepinv_reaches_our_optimum(deepinv, name, algorithm, wrapped, generato
 @quiet
 @needs_deepinv
 @pytest.mark.parametrize("wrapped", [True, False], ids=["to_deepinv", "duck typing"])
-def test_half_quadratic_splitting_reaches_its_own_fixed_point(deepinv, wrapped, generator):
+@pytest.mark.parametrize("name", ["blur", "downsampling"])
+def test_half_quadratic_splitting_reaches_its_own_fixed_point(deepinv, name, wrapped, generator):
     """It alternates the two proximal maps, so its limit is theirs, not the minimiser of the sum."""
-    op, lam = operators()["blur"], 0.1
+    op, lam = operators()[name], 0.1
     y = op(
         torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64), generator=generator
     )
@@ -139,3 +145,19 @@ def test_without_deepinv_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
     with pytest.raises(ImportError, match="pip install deepinv"):
         to_deepinv(Denoising((1, 4, 4)))
+
+
+@quiet
+@needs_deepinv
+def test_the_wrapper_takes_what_deepinv_passes(deepinv, generator):
+    """The other noise model, a number or None for z, and one gamma per image."""
+    op = Blur(gaussian_kernel(1.0, dtype=torch.float64), (1, 12, 15), PoissonNoise(0.1))
+    physics = to_deepinv(op)
+    assert float(physics.noise_model.gain) == pytest.approx(0.1)
+    z = torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64)
+    y, zero = op.A(z), torch.zeros_like(z)
+    assert torch.equal(physics.prox_l2(None, y, 3.0), op.prox_l2(zero, y, 3.0))
+    assert torch.equal(physics.prox_l2(0.0, y, 3.0), op.prox_l2(zero, y, 3.0))
+    both = physics.prox_l2(z, y, torch.tensor([0.5, 4.0]).reshape(2, 1, 1, 1))
+    for i, gamma in enumerate((0.5, 4.0)):
+        assert torch.allclose(both[i], op.prox_l2(z[i], y[i], gamma), rtol=0, atol=1e-12)

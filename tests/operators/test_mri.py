@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib.operators import MRI, cartesian_mask
+from course_lib.operators import MRI, GaussianNoise, cartesian_mask
 
 
 def test_full_sampling_is_the_centred_unitary_transform(generator):
@@ -109,3 +109,17 @@ def test_cartesian_mask_keeps_a_share_of_one_over_the_acceleration(generator):
 
 def test_acceleration_one_samples_everything(generator):
     assert cartesian_mask((4, 33), 1.0, generator).all()
+
+
+def test_noise_only_where_something_was_sampled(generator):
+    mask = (torch.rand(8, 6, generator=generator) < 0.4).float()
+    y = MRI(mask, (1, 8, 6), noise_model=GaussianNoise(0.1))(
+        torch.rand(2, 1, 8, 6, generator=generator), generator=generator
+    )
+    assert (y[..., mask == 0] == 0).all()
+    assert (y[..., mask == 1] != 0).all()
+
+
+def test_an_impossible_acceleration_is_refused(generator):
+    with pytest.raises(ValueError, match="the centre alone keeps"):
+        cartesian_mask((16, 128), 30, generator)

@@ -366,7 +366,7 @@ def test_consistent_super_resolution_keeps_explaining_the_data(generator):
 
 @pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])
 def test_a_step_must_be_positive(step):
-    with pytest.raises(ValueError, match=r"positive number, 'optimal' or None.*below 2 / L"):
+    with pytest.raises(ValueError, match=r"positive number or None.*below 2 / L"):
         gradient_descent(Quadratic([1.0]), torch.ones(1, 1).double(), step_size=step)
 
 

@@ -167,3 +167,11 @@ def test_bad_measurements_and_spectra():
         wiener(Downsampling((1, 4, 4), 2), torch.zeros(1, 1, 2, 2), 0.1)
     with pytest.raises(ValueError, match="power_spectrum must be positive"):
         wiener_filter(op, torch.zeros(1, 1, 4, 4), 0.1, torch.zeros(4, 3))
+
+
+def test_weights_and_spectra_of_the_wrong_shape():
+    op, y = Denoising((1, 6, 5)), torch.rand(3, 1, 6, 5, dtype=torch.float64)
+    with pytest.raises(ValueError, match="one lam, or one for each of the 3 images"):
+        wiener(op, y, torch.tensor([0.1, 0.2]))
+    with pytest.raises(ValueError, match=r"end in \(6, 3\)"):
+        wiener_filter(op, y, 0.1, torch.ones(6, 5))
