@@ -1,30 +1,5 @@
-"""Let deepinv import torchvision where its compiled operators do not fit the installed torch.
+"""Let deepinv import torchvision where its compiled operators do not fit the installed torch."""
 
-torchvision registers two compiled operators as soon as it is imported. Beside a CPU build of torch
-its library may not load, and the import then fails with "operator torchvision::nms does not exist".
-Neither deepinv's algorithms nor these benchmarks use them: declaring their signatures is enough.
-Where the library loads, nothing is changed.
-"""
+from course_lib.metrics.torchvision_shim import make_torchvision_importable
 
-from importlib.machinery import PathFinder
-from importlib.util import find_spec
-
-import torch
-
-SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_declared: list[torch.library.Library] = []  # the declarations last as long as this object
-
-
-def make_torchvision_importable() -> None:
-    """Call it before anything imports torchvision; a second call does nothing."""
-    package = find_spec("torchvision")
-    if package is None or _declared:
-        return
-    compiled = PathFinder.find_spec("_C", package.submodule_search_locations)
-    try:
-        torch.ops.load_library(compiled.origin)
-    except (AttributeError, OSError):
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define(f"nms{SIGNATURE}")
-        library.define(f"qnms{SIGNATURE}")
-        _declared.append(library)
+__all__ = ["make_torchvision_importable"]

@@ -7,6 +7,7 @@ from torch.fft import irfft2, rfft2
 from course_lib import checks
 from course_lib.finite_differences import laplacian, laplacian_symbol
 from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.metrics import interval_coverage
 from course_lib.operators import Blur, Downsampling, box_kernel, gaussian_kernel
 from course_lib.solvers import wiener
 
@@ -29,6 +30,21 @@ def least_error(y, k, sigma, S, *, pixels=True):
     return irfft2(k.conj() / (k.abs() ** 2 + noise / S) * rfft2(y), s=y.shape[-2:])
 
 
+def at_level(x, d, level):
+    return x + 10 ** (-level / 20) / d.square().mean().sqrt() * d
+
+
+def covered(samples, truth, alpha, *, corrected=True):
+    stack = [u[:, None, None, None, :] for u in (samples, truth[None])]
+    return interval_coverage(stack[0], stack[1][0], alpha, corrected=corrected).item()
+
+
+def energy(samples, truth, *, weight=0.5):
+    s = len(samples)
+    spread = torch.cdist(samples, samples).sum() / (s * (s - 1))
+    return (samples - truth).norm(dim=1).mean() - weight * spread
+
+
 RIGHT = {
     "adjoint": lambda: checks.check_adjoint(
         lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
@@ -43,6 +59,9 @@ RIGHT = {
     "residual": lambda: checks.check_residual(lambda: torch.full((4,), 0.1), 0.1),
     "heat": lambda: checks.check_heat(heat),
     "wiener": lambda: checks.check_wiener_limits(least_error),
+    "equal": lambda: checks.check_equal_error(at_level),
+    "coverage": lambda: checks.check_coverage(covered),
+    "energy": lambda: checks.check_energy_score(energy),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -67,6 +86,19 @@ WRONG = {
     "heat-one-step": lambda: checks.check_heat(lambda u, t, n: u + 2 * t * laplacian(u)),
     "wiener-units": lambda: checks.check_wiener_limits(
         lambda *args: least_error(*args, pixels=False)
+    ),
+    "equal-power": lambda: checks.check_equal_error(
+        lambda x, d, level: x + 10 ** (-level / 10) / d.square().mean().sqrt() * d
+    ),
+    "equal-not-on-the-ray": lambda: checks.check_equal_error(
+        lambda x, d, level: at_level(x, -d, level)
+    ),
+    "coverage-raw": lambda: checks.check_coverage(lambda *args: covered(*args, corrected=False)),
+    "energy-closeness-alone": lambda: checks.check_energy_score(
+        lambda *args: energy(*args, weight=0)
+    ),
+    "energy-twice-the-spread": lambda: checks.check_energy_score(
+        lambda *args: energy(*args, weight=1)
     ),
     "wiener-inverse": lambda: checks.check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])

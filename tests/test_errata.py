@@ -178,3 +178,21 @@ def test_e28_phase_retrieval_measures_the_squared_modulus():
     by_hand = 2 * (A.conj().T @ ((field.abs() ** 2 - y) * field)).real
     torch.testing.assert_close(torch.func.grad(f)(x), by_hand)
     torch.testing.assert_close(f(2 * other), 4.5 * y.square().sum())  # data scale with the square
+
+
+def test_e29_the_root_is_taken_pixel_by_pixel():
+    u = torch.rand(7, 6, generator=torch.Generator().manual_seed(3)).double()
+    eps = 0.1
+
+    def slopes(u):
+        return torch.stack((u.roll(-1, 0) - u, u.roll(-1, 1) - u))
+
+    def back(p):
+        return p[0].roll(1, 0) - p[0] + p[1].roll(1, 1) - p[1]
+
+    true = torch.func.grad(lambda u: (eps**2 + slopes(u).square().sum(0)).sqrt().sum())(u)
+    p = slopes(u)
+    pixelwise = back(p / (eps**2 + p.square().sum(0)).sqrt())
+    with_global_norm = back(p / (eps**2 + p.square().sum()).sqrt())
+    torch.testing.assert_close(pixelwise, true)
+    assert (with_global_norm - true).norm() > 0.5 * true.norm()

@@ -70,7 +70,8 @@ def test_every_results_file_is_valid_and_reproducible(name):
     assert results.chapter == name
     runnable = {chosen.name for chosen in experiments(name)}
     for result in results.values():
-        assert not result.experiment or result.experiment in runnable
+        if result.command.startswith("course results"):  # else a script of benchmarks/
+            assert result.experiment in runnable
 
 
 def test_a_stored_number_comes_back(course):

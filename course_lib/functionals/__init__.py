@@ -2,6 +2,7 @@
 
 from course_lib.functionals.base import Functional
 from course_lib.functionals.least_squares import LeastSquares
+from course_lib.functionals.total_variation import SmoothedTV
 from course_lib.functionals.tychonov import Ridge, Tychonov
 
-__all__ = ["Functional", "LeastSquares", "Ridge", "Tychonov"]
+__all__ = ["Functional", "LeastSquares", "Ridge", "SmoothedTV", "Tychonov"]

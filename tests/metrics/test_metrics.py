@@ -1,4 +1,4 @@
-"""Metrics against closed forms and against scikit-image."""
+"""Pixel errors and SSIM against closed forms and against scikit-image."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from course_lib.metrics import mse, psnr, rmse, ssim
+from course_lib.metrics import lr_psnr, mse, psnr, rmse, ssim
 
 METRICS = [mse, rmse, psnr, ssim]
 
@@ -151,3 +151,25 @@ def test_data_range_must_be_positive(metric, data_range):
     image = torch.zeros(1, 1, 12, 12)
     with pytest.raises(ValueError, match="data_range must be positive"):
         metric(image, image, data_range=data_range)
+
+
+def test_lr_psnr_looks_at_the_measurement(generator):
+    """An error that the measurement cannot see costs nothing, however large."""
+    truth, _ = pair(generator, size=(16, 24))
+
+    def forward(u):
+        return 0.5 * torch.nn.functional.avg_pool2d(u, 4)
+
+    invisible = torch.ones(16, 24, dtype=torch.float64)
+    invisible[::2] = -1
+    found = lr_psnr(truth + invisible, forward(truth), forward)
+    assert (found > 280).all()
+    found = lr_psnr(truth + 0.2, forward(truth), forward, data_range=255.0)
+    assert found.tolist() == pytest.approx([20 * math.log10(255 / 0.1)] * 2, rel=1e-12)
+    assert torch.equal(lr_psnr(truth, truth, lambda u: u), torch.full((2,), torch.inf).double())
+
+
+def test_lr_psnr_refuses_a_measurement_of_another_size(generator):
+    truth, _ = pair(generator)
+    with pytest.raises(ValueError, match=r"lr_psnr: .*they must agree"):
+        lr_psnr(truth, truth, lambda u: u[..., ::2, ::2])

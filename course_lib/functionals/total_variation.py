@@ -1,0 +1,46 @@
+"""Smoothed total variation: the penalty that lets edges live."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from course_lib.functionals.base import Functional
+from course_lib.functionals.tychonov import check_weight
+from course_lib.kernels.smoothed_tv import smoothed_tv_grad, smoothed_tv_value
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothedTV(Functional):
+    r"""R(u) = lam sum over pixels of sqrt(eps^2 + |grad u|^2), forward differences, periodic.
+
+    |grad u| is the length of the gradient at one pixel, not its norm over the image (erratum E29);
+    channels are independent. The gradient of R is 8 lam / eps-Lipschitz, exactly so on images with
+    even sides, where the Hessian at constant images is lam / eps grad^T grad.
+
+    Args:
+        lam: weight >= 0.
+        eps: where |grad u| is small against eps the penalty is quadratic, where it is large it is
+            the length; in intensities per pixel.
+    """
+
+    lam: float
+    eps: float
+
+    def __post_init__(self) -> None:
+        check_weight("SmoothedTV", self.lam)
+        if not 0 < self.eps < math.inf:
+            raise ValueError(
+                f"SmoothedTV: eps must be positive and finite, got {self.eps}. For exact total "
+                "variation (eps = 0) use solvers.total_variation."
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.lam * smoothed_tv_value(x, self.eps)
+
+    def grad(self, x: Tensor) -> Tensor:
+        return self.lam * smoothed_tv_grad(x, self.eps)
+
+    @property
+    def lipschitz(self) -> float:
+        return 8 * self.lam / self.eps

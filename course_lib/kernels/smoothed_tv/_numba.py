@@ -1,0 +1,203 @@
+"""Smoothed total variation in one pass over memory, row by row.
+
+A row of p = grad u / sqrt(eps^2 + |grad u|^2) is computed once, into a buffer that stays in the
+first-level cache, and kept until the row below has used it. The loops over a row are kept apart so
+that each becomes vector instructions. Across a "neumann" border the image is repeated, so p is 0
+there and the divergence needs no case of its own.
+"""
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from course_lib.kernels.backend import numba_threads
+
+ZERO, ONE = np.float32(0), np.float32(1)  # Python numbers would turn float32 into float64
+# Vector sums and reciprocals may be reordered and approximated to the last bits; NaN and infinity
+# keep their meaning. With "numpy" a division needs no check for 0, which would forbid vectors.
+FLAGS = {
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "afn", "nsz"},
+}
+
+
+@njit(**FLAGS)
+def extrapolate(y, k, x, previous, i, beta, periodic):
+    """Row k of y = x + beta (x - previous) in row i, and one pixel beyond its end."""
+    width = x.shape[1]
+    if beta == 0:
+        for j in range(width):
+            y[k, j] = x[i, j]
+    else:
+        for j in range(width):
+            y[k, j] = x[i, j] + beta * (x[i, j] - previous[i, j])
+    y[k, width] = y[k, 0] if periodic else y[k, width - 1]
+
+
+@njit(**FLAGS)
+def normalised_gradient(y, here, z, below, eps2, down, k, right):
+    """p of row y[here] above row z[below]; right[j + 1] is p at j, right[0] comes from outside."""
+    width = right.size - 1
+    for j in range(width):
+        d, r = z[below, j] - y[here, j], y[here, j + 1] - y[here, j]
+        scale = ONE / np.sqrt(eps2 + d * d + r * r)
+        down[k, j] = d * scale
+        right[j + 1] = r * scale
+    right[0] = right[width]
+
+
+@njit(**FLAGS)
+def read_halo(halo, x, previous, beta, periodic, first, last):
+    """Row first - 1 and row last of y, before a sweep overwrites them."""
+    height = len(x)
+    top = (first - 1) % height if periodic else max(first - 1, 0)
+    bottom = last % height if periodic else min(last, height - 1)
+    extrapolate(halo, 0, x, previous, top, beta, periodic)
+    extrapolate(halo, 1, x, previous, bottom, beta, periodic)
+
+
+@njit(**FLAGS)
+def sweep(halo, x, previous, v, beta, keep, step, lam, eps2, periodic, first, last):
+    """One step in rows first, ..., last - 1; the new x takes the place of previous.
+
+    new x = keep y - step (y - v + lam grad TV(y)) with y = x + beta (x - previous).
+    """
+    width = x.shape[1]
+    y, down = np.empty((2, width + 1), x.dtype), np.empty((2, width), x.dtype)
+    right = np.empty(width + 1, x.dtype)
+    extrapolate(y, first % 2, x, previous, first, beta, periodic)
+    normalised_gradient(halo, 0, y, first % 2, eps2, down, (first + 1) % 2, right)
+    for i in range(first, last):
+        here, other = i % 2, (i + 1) % 2
+        if i + 1 < last:
+            extrapolate(y, other, x, previous, i + 1, beta, periodic)
+            normalised_gradient(y, here, y, other, eps2, down, here, right)
+        else:
+            normalised_gradient(y, here, halo, 1, eps2, down, here, right)
+        for j in range(width):
+            divergence = (down[other, j] - down[here, j]) + (right[j] - right[j + 1])
+            update = (y[here, j] - v[i, j]) + lam * divergence
+            previous[i, j] = keep * y[here, j] - step * update
+
+
+@njit(**FLAGS)
+def descend(x, v, keep, step, lam, betas, eps2, periodic):
+    """A whole descent of one plane: x (2, H, W), or (1, H, W) where all betas are 0."""
+    height, width = v.shape
+    halo = np.empty((2, width + 1), v.dtype)
+    for k in range(betas.size):
+        now, old = x[k % len(x)], x[(k + 1) % len(x)]
+        read_halo(halo, now, old, betas[k], periodic, 0, height)
+        sweep(halo, now, old, v, betas[k], keep, step, lam, eps2, periodic, 0, height)
+
+
+@njit(**FLAGS)
+def serial(x, v, keep, step, lam, betas, eps2, periodic):
+    for n in range(len(v)):
+        descend(x[n], v[n], keep, step[n], lam[n], betas[n], eps2, periodic)
+
+
+@njit(parallel=True, **FLAGS)
+def over_planes(x, v, keep, step, lam, betas, eps2, periodic):
+    """One plane a thread: they never wait for each other."""
+    for n in prange(len(v)):
+        descend(x[n], v[n], keep, step[n], lam[n], betas[n], eps2, periodic)
+
+
+@njit(parallel=True, **FLAGS)
+def over_rows(x, v, keep, step, lam, betas, eps2, periodic, chunks):
+    """Fewer planes than threads: every step shares out the rows of all planes."""
+    planes, height, width = v.shape
+    halos = np.empty((planes * chunks, 2, width + 1), v.dtype)
+    for k in range(betas.shape[1]):
+        now, old = k % x.shape[1], (k + 1) % x.shape[1]
+        for item in prange(planes * chunks):
+            n, first, last = share(np.int64(item), chunks, height)
+            read_halo(halos[item], x[n, now], x[n, old], betas[n, k], periodic, first, last)
+        for item in prange(planes * chunks):
+            n, first, last = share(np.int64(item), chunks, height)
+            sweep(
+                halos[item], x[n, now], x[n, old], v[n], betas[n, k],
+                keep, step[n], lam[n], eps2, periodic, first, last,
+            )  # fmt: skip
+
+
+@njit(**FLAGS)
+def share(item, chunks, height):
+    """The plane of a work item, its first row and the row after its last."""
+    n, chunk = divmod(item, chunks)
+    return n, height * chunk // chunks, height * (chunk + 1) // chunks
+
+
+@njit(**FLAGS)
+def sum_of_norms(u, eps2, periodic):
+    """sum of sqrt(eps^2 + |grad u|^2) of each plane, rows added in float64."""
+    planes, height, width = u.shape
+    total = np.zeros(planes)
+    y = np.empty((2, width + 1), u.dtype)
+    for n in range(planes):
+        extrapolate(y, 0, u[n], u[n], 0, 0, periodic)
+        for i in range(height):
+            here, below = i % 2, (i + 1) % 2
+            after = i + 1 if i + 1 < height else (0 if periodic else i)
+            extrapolate(y, below, u[n], u[n], after, 0, periodic)
+            row = ZERO
+            for j in range(width):
+                d, r = y[below, j] - y[here, j], y[here, j + 1] - y[here, j]
+                row += np.sqrt(eps2 + d * d + r * r)
+            total[n] += row
+    return total
+
+
+def run(
+    x: Tensor, v: Tensor, keep: float, step: Tensor, lam: Tensor, betas: Tensor, eps, boundary
+) -> Tensor:
+    """`sweep` once for each column of betas (B, n); x and v (B, C, H, W), step and lam (B,)."""
+    channels, height, width = v.shape[1:]
+    data = as_array(v).reshape(-1, height, width)
+    dtype, n_iter = data.dtype, betas.shape[1]
+    state = np.empty((len(data), 2 if betas.any() else 1, height, width), dtype)
+    state[:] = as_array(x).reshape(-1, 1, height, width)
+    per_plane = [np.repeat(as_array(t).astype(dtype), channels, axis=0) for t in (step, lam, betas)]
+    arguments = (
+        state,
+        data,
+        dtype.type(keep),
+        *per_plane,
+        dtype.type(eps) ** 2,
+        boundary == "periodic",
+    )
+    threads = torch.get_num_threads()
+    if threads == 1:
+        serial(*arguments)  # starts no pool of threads: a forked worker could not
+    else:
+        with numba_threads(threads):
+            if len(data) >= threads:
+                over_planes(*arguments)
+            else:
+                over_rows(*arguments, min(height, -(-threads // len(data))))
+    return torch.from_numpy(state[:, n_iter % state.shape[1]].reshape(v.shape))
+
+
+def as_array(t: Tensor) -> np.ndarray:
+    return t.detach().contiguous().numpy()
+
+
+def value(u: Tensor, eps: float, boundary: str) -> Tensor:
+    planes = as_array(u).reshape(-1, *u.shape[-2:])
+    total = sum_of_norms(planes, planes.dtype.type(eps) ** 2, boundary == "periodic")
+    return torch.from_numpy(total).reshape(u.shape[:2]).sum(1).to(u)
+
+
+def grad(u: Tensor, eps: float, boundary: str) -> Tensor:
+    """keep = 0, step = -1, lam = 1 and v = u leave the gradient alone."""
+    zero, one = torch.zeros(len(u)), torch.ones(len(u))
+    return run(u, u, 0, -one, one, zero[:, None], eps, boundary)
+
+
+def denoise(
+    v: Tensor, x: Tensor, lam: Tensor, eps: float, step: Tensor, betas: Tensor, boundary: str
+) -> Tensor:
+    return run(x, v, 1, step, lam, betas.T, eps, boundary)

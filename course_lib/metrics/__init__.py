@@ -1,0 +1,40 @@
+"""How far an estimate is from the truth: one value per image, the estimate first.
+
+Images live in [0, 1] and nothing is clipped or quantised: an estimate that leaves the range is
+judged as it is.
+"""
+
+from course_lib.metrics.images import signed_to_unit, unit_to_signed
+from course_lib.metrics.naturalness import brisque, naturalness
+from course_lib.metrics.perceptual import lpips, random_feature_distance
+from course_lib.metrics.pixel import lr_psnr, mse, psnr, rmse
+from course_lib.metrics.scene_statistics import brisque_features
+from course_lib.metrics.structure import SsimFactors, ms_ssim, ssim, ssim_factors
+from course_lib.metrics.uncertainty import (
+    average_pairwise_distance,
+    coverage_curve,
+    energy_score,
+    interval_coverage,
+)
+
+__all__ = [
+    "SsimFactors",
+    "average_pairwise_distance",
+    "brisque",
+    "brisque_features",
+    "coverage_curve",
+    "energy_score",
+    "interval_coverage",
+    "lpips",
+    "lr_psnr",
+    "ms_ssim",
+    "mse",
+    "naturalness",
+    "psnr",
+    "random_feature_distance",
+    "rmse",
+    "signed_to_unit",
+    "ssim",
+    "ssim_factors",
+    "unit_to_signed",
+]

@@ -1,0 +1,113 @@
+"""How photographic an image looks, without a truth to compare with; the lower, the better.
+
+`naturalness` measures the distance between the statistics of an image and those of pristine
+photographs; nobody's opinion enters. `brisque` predicts the opinion of viewers, by a regression
+that others have trained and whose file the reader provides.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor
+
+from course_lib.metrics.scene_statistics import (
+    brisque_features,
+    field_statistics,
+    half,
+    luminance,
+    normalise,
+)
+from course_lib.metrics.support_vectors import SupportVectorRegression, load_regression
+
+PATCH = 32  # pixels; 16 at half size
+PRISTINE = Path(__file__).with_name("naturalness.safetensors")
+
+
+class Gaussian(NamedTuple):
+    """The law of the 36 features of a patch."""
+
+    mean: Float[Tensor, "*batch 36"]
+    covariance: Float[Tensor, "*batch 36 36"]
+
+
+def naturalness(estimate: Tensor) -> Float[Tensor, "batch"]:
+    """Distance of each image to pristine photographs, sqrt(d^T ((S + S0) / 2)^-1 d).
+
+    Here d = m - m0; m and S are the mean and covariance of the 36 features over the image's
+    patches of 32 x 32 pixels, m0 and S0 those of 200 photographs. About 3 for a photograph of
+    256 x 256 pixels. With few patches m and S are noisy and the score grows: compare images of one
+    size only.
+
+    The form is that of NIQE (Mittal, Soundararajan & Bovik 2013, doi:10.1109/LSP.2012.2227726);
+    the figures are not, since the patches are smaller, all of them count, and the photographs are
+    others (`naturalness.json`).
+
+    Args:
+        estimate: (B, 1 or 3, H, W) in [0, 1], at least 64 pixels a side.
+    """
+    m, s = _gaussian(patch_features(estimate))
+    pristine = pristine_gaussian()
+    m0, s0 = pristine.mean.to(m), pristine.covariance.to(m)
+    d = (m - m0).unsqueeze(-1)
+    squared = d.mT @ torch.linalg.solve((s + s0) / 2, d)
+    return squared.flatten().sqrt().to(estimate.dtype)
+
+
+def patch_features(images: Tensor) -> Float[Tensor, "batch patches 36"]:
+    """The 36 features of every whole 32 x 32 patch, in double precision.
+
+    The image is normalised as a whole, its border repeated; then each patch is judged apart.
+    """
+    if images.ndim == 4 and min(images.shape[-2:]) < 2 * PATCH:
+        raise ValueError(
+            f"naturalness: expected at least {2 * PATCH} pixels a side, got "
+            f"{tuple(images.shape)}: its patches of {PATCH} x {PATCH} need a mean and a covariance."
+        )
+    full = luminance("naturalness", images)
+    features = []
+    for u, side in ((full, PATCH), (half(full), PATCH // 2)):
+        field = normalise(u, "replicate").field.squeeze(1)
+        patches = field.unfold(1, side, side).unfold(2, side, side).flatten(1, 2)
+        features.append(field_statistics(patches.flatten(0, 1)).unflatten(0, patches.shape[:2]))
+    return torch.cat(features, dim=-1)
+
+
+@cache
+def pristine_gaussian() -> Gaussian:
+    """Mean and covariance over pristine photographs, as fitted by `fit_naturalness`."""
+    tensors = load_file(PRISTINE)
+    return Gaussian(tensors["mean"], tensors["covariance"])
+
+
+def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "batch"]:
+    """The BRISQUE score of each image, about 0 (pristine) to 100 (bad), lower is better.
+
+    The regression was trained by the authors of BRISQUE on opinions about distorted images and
+    does not come with the course: two text files in the format of LIBSVM, `allmodel` (support
+    vectors) and `allrange` (range of each feature), as in their release.
+
+    Args:
+        estimate: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.
+        folder: where the two files are.
+
+    Raises:
+        FileNotFoundError: one of the two files is missing.
+        ValueError: a file is not in the expected format.
+    """
+    features = brisque_features(estimate).double()
+    return _regression(Path(folder))(features).to(estimate.dtype)
+
+
+@cache
+def _regression(folder: Path) -> SupportVectorRegression:
+    return load_regression(folder / "allmodel", folder / "allrange")
+
+
+def _gaussian(features: Float[Tensor, "b p f"]) -> Gaussian:
+    mean = features.mean(1)
+    centred = features - mean.unsqueeze(1)
+    return Gaussian(mean, centred.mT @ centred / (features.shape[1] - 1))

@@ -1,0 +1,76 @@
+"""How far a compiled backend is from the reference; run as a program, it checks Triton.
+
+The tests start it in a process of its own: TRITON_INTERPRET must be set before Triton's programs
+are defined, and a fault in one can take the interpreter down with it.
+"""
+
+import sys
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from course_lib.kernels.simplex import project_simplex
+from course_lib.kernels.smoothed_tv import (
+    smoothed_tv_denoise,
+    smoothed_tv_grad,
+    smoothed_tv_value,
+)
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 3, 17, 31),
+    (3, 1, 64, 64),
+    (1, 1, 513, 257),
+    (2, 1, 1, 5),
+    (1, 2, 6, 1),
+]
+BOUNDARIES = ["periodic", "neumann"]
+ROWS = [(1,), (3,), (5, 1), (2, 3, 441), (2, 10007)]
+EPS, LAM = 0.01, 0.08
+
+
+def tv_gaps(backend: str, shape: tuple[int, ...], boundary: str, dtype: torch.dtype) -> dict:
+    """Largest difference from the reference, relative for the value, by name."""
+    generator = torch.Generator().manual_seed(0)
+    u = torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
+    lam = LAM * torch.arange(1, len(u) + 1) / len(u)
+
+    def both(f, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        results = [f(*args, boundary=boundary, backend=b, **kwargs) for b in (backend, "reference")]
+        assert results[0].dtype == results[1].dtype == dtype
+        assert results[0].shape == results[1].shape
+        return results
+
+    value, true_value = both(smoothed_tv_value, u, EPS)
+    pairs = {
+        "grad": both(smoothed_tv_grad, u, EPS),
+        "plain": both(smoothed_tv_denoise, u, lam, EPS, 2, momentum=False),
+        "momentum": both(smoothed_tv_denoise, u, lam, EPS, 4),
+        "from_x0": both(smoothed_tv_denoise, u, lam, EPS, 1, x0=u.flip(-1)),
+    }
+    gaps = {name: (a - b).abs().max().item() for name, (a, b) in pairs.items()}
+    return gaps | {"value": ((value - true_value) / true_value).abs().max().item()}
+
+
+def simplex_gap(backend: str, shape: tuple[int, ...], scale: float, dtype: torch.dtype) -> float:
+    generator = torch.Generator().manual_seed(0)
+    v = (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
+    p, truth = (project_simplex(v, backend=b) for b in (backend, "reference"))
+    return (p - truth).abs().max().item()
+
+
+def main() -> None:
+    for dtype, tolerance in TOLERANCE.items():
+        for shape, boundary in product(SHAPES, BOUNDARIES):
+            gaps = tv_gaps("triton", shape, boundary, dtype)
+            assert max(gaps.values()) <= tolerance, (shape, boundary, dtype, gaps)
+        for shape, scale in product(ROWS, (1e-3, 1.0, 100.0)):
+            gap = simplex_gap("triton", shape, scale, dtype)
+            assert gap <= tolerance, (shape, scale, dtype, gap)
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.write("agreed\n")
