@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.torchvision_shim import make_torchvision_importable
-from course_lib import data, functionals, operators, solvers
+from course_lib import data, functionals, metrics, operators, solvers
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.py"))
 BLOCK = re.compile(r"^# ```python\n(.*?)^# ```$", re.MULTILINE | re.DOTALL)
@@ -21,7 +21,7 @@ def test_the_same_in_deepinv(chapter):
     make_torchvision_importable()
     (block,) = BLOCK.findall(chapter.read_text(encoding="utf-8"))
     names = {"torch": torch}
-    for module in (data, functionals, operators, solvers):
+    for module in (data, functionals, metrics, operators, solvers):
         names |= {name: getattr(module, name) for name in module.__all__}
     exec(re.sub(r"^# ?", "", block, flags=re.MULTILINE), names)
     # Single precision and a few hundred iterations: the largest gap seen is 5e-6.

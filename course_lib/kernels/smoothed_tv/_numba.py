@@ -1,9 +1,10 @@
 """Smoothed total variation in one pass over memory, row by row.
 
-A row of p = grad u / sqrt(eps^2 + |grad u|^2) is computed once, into a buffer that stays in the
-first-level cache, and kept until the row below has used it. The loops over a row are kept apart so
-that each becomes vector instructions. Across a "neumann" border the image is repeated, so p is 0
-there and the divergence needs no case of its own.
+Each p = grad u / sqrt(eps^2 + |grad u|^2) is computed once and kept until the pixels below and to
+the right have used it: a row of p and a row of the image stay in the first-level cache, all else
+streams by. With these buffers the new image can be written over the old one. The one loop over a
+row becomes vector instructions. Across a "neumann" border the image is repeated, so p is 0 there
+and the divergence needs no case of its own.
 """
 
 import numpy as np
@@ -25,27 +26,35 @@ FLAGS = {
 
 @njit(**FLAGS)
 def extrapolate(y, k, x, previous, i, beta, periodic):
-    """Row k of y = x + beta (x - previous) in row i, and one pixel beyond its end."""
+    """y[k] = x + beta (x - previous) in row i, and one pixel beyond its end."""
     width = x.shape[1]
-    if beta == 0:
-        for j in range(width):
-            y[k, j] = x[i, j]
-    else:
-        for j in range(width):
-            y[k, j] = x[i, j] + beta * (x[i, j] - previous[i, j])
+    for j in range(width):
+        y[k, j] = x[i, j] + beta * (x[i, j] - previous[i, j])
     y[k, width] = y[k, 0] if periodic else y[k, width - 1]
 
 
 @njit(**FLAGS)
-def normalised_gradient(y, here, z, below, eps2, down, k, right):
-    """p of row y[here] above row z[below]; right[j + 1] is p at j, right[0] comes from outside."""
-    width = right.size - 1
+def advance(out, v, i, y, down, x, previous, k, beta, keep, step, lam, eps2, periodic):
+    """Write row i of the new x, and leave in y and down what the row below needs.
+
+    Before, y is row i of the extrapolated image and down the p of row i - 1; after, y is the row
+    below, extrapolated from row k of x and previous, and down is the p of row i.
+    """
+    width = v.shape[1]
+    j = width - 1  # its p enters on the left where the image is periodic, and is 0 where it is not
+    d = x[k, j] + beta * (x[k, j] - previous[k, j]) - y[j]
+    r = y[width] - y[j]
+    left = r / np.sqrt(eps2 + d * d + r * r)
     for j in range(width):
-        d, r = z[below, j] - y[here, j], y[here, j + 1] - y[here, j]
+        here, beside = y[j], y[j + 1]
+        below = x[k, j] + beta * (x[k, j] - previous[k, j])
+        d, r = below - here, beside - here
         scale = ONE / np.sqrt(eps2 + d * d + r * r)
-        down[k, j] = d * scale
-        right[j + 1] = r * scale
-    right[0] = right[width]
+        d, r = d * scale, r * scale
+        update = (here - v[i, j]) + lam * ((down[j] - d) + (left - r))
+        out[i, j] = keep * here - step * update
+        y[j], down[j], left = below, d, r
+    y[width] = y[0] if periodic else y[width - 1]
 
 
 @njit(**FLAGS)
@@ -65,21 +74,13 @@ def sweep(halo, x, previous, v, beta, keep, step, lam, eps2, periodic, first, la
     new x = keep y - step (y - v + lam grad TV(y)) with y = x + beta (x - previous).
     """
     width = x.shape[1]
-    y, down = np.empty((2, width + 1), x.dtype), np.empty((2, width), x.dtype)
-    right = np.empty(width + 1, x.dtype)
-    extrapolate(y, first % 2, x, previous, first, beta, periodic)
-    normalised_gradient(halo, 0, y, first % 2, eps2, down, (first + 1) % 2, right)
-    for i in range(first, last):
-        here, other = i % 2, (i + 1) % 2
-        if i + 1 < last:
-            extrapolate(y, other, x, previous, i + 1, beta, periodic)
-            normalised_gradient(y, here, y, other, eps2, down, here, right)
-        else:
-            normalised_gradient(y, here, halo, 1, eps2, down, here, right)
-        for j in range(width):
-            divergence = (down[other, j] - down[here, j]) + (right[j] - right[j + 1])
-            update = (y[here, j] - v[i, j]) + lam * divergence
-            previous[i, j] = keep * y[here, j] - step * update
+    y, down = halo[0].copy(), np.empty(width, x.dtype)
+    scalars = (beta, keep, step, lam, eps2, periodic)
+    nowhere = np.zeros((1, width), x.dtype)  # the row above belongs to somebody else
+    advance(nowhere, nowhere, 0, y, down, x, previous, first, *scalars)
+    for i in range(first, last - 1):
+        advance(previous, v, i, y, down, x, previous, i + 1, *scalars)
+    advance(previous, v, last - 1, y, down, halo, halo, 1, *scalars)
 
 
 @njit(**FLAGS)
