@@ -1,11 +1,13 @@
 """Solvers: they see callables, and return a Solution."""
 
+from course_lib.kernels.simplex import project_simplex
 from course_lib.solvers.accelerated import accelerated_gradient, continuation
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
 from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
 from course_lib.solvers.primal_dual import total_variation
 from course_lib.solvers.projection import project_box, project_consistent
+from course_lib.solvers.proximal import proximal_gradient
 from course_lib.solvers.solution import Solution
 from course_lib.solvers.wiener import hessian_spectrum, wiener, wiener_filter
 
@@ -20,6 +22,8 @@ __all__ = [
     "hessian_spectrum",
     "project_box",
     "project_consistent",
+    "project_simplex",
+    "proximal_gradient",
     "total_variation",
     "wiener",
     "wiener_filter",
