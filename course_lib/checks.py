@@ -99,7 +99,8 @@ def check_adjoint(A: ImageMap, A_adjoint: ImageMap, img_size: ImageSize) -> tupl
     "gradient",
     "compare the terms one by one: f(u + h) = f(u) + <grad f(u), h> + O(|h|^2).",
     "for f(u) = 1/2 |M u - b|^2 the gradient is M^T (M u - b): do not forget the adjoint, and "
-    "mind the factor 2 where f has no 1/2.",
+    "mind the factor 2 where f has no 1/2. For a sum over pixels of phi(|grad u(x)|) the length is "
+    "taken at each pixel: sum(0) over the two differences, not sum().",
 )
 def check_gradient(
     f: Callable[[Tensor], Tensor], grad: ImageMap, img_size: ImageSize
@@ -298,6 +299,10 @@ def check_coverage(
     found = {alpha: float(coverage(draws[1:], draws[0], alpha)) for alpha in (0.5, 0.8, 0.9)}
     # 200000 pixels: standard error 0.001. The rank is a whole number, hence up to 1 / 21 more.
     passed = all(alpha - 0.01 <= value <= alpha + 0.06 for alpha, value in found.items())
+    # Samples -2, ..., 2 for every pixel: the rank is 3, the half width sqrt(6 / 4).
+    five = torch.arange(-2.0, 3).double()[:, None].expand(5, 80_001)
+    uniform = torch.linspace(-4, 4, 80_001).double()
+    passed &= abs(float(coverage(five, uniform, 0.5)) - 1.5**0.5 / 4) <= 1e-3
     values = ", ".join(f"{value:.3f} for {alpha}" for alpha, value in found.items())
     return passed, f"a perfect posterior with 20 samples is covered {values}"
 
@@ -322,6 +327,9 @@ def check_energy_score(score: Callable[[Tensor, Tensor], float]) -> tuple[bool, 
     }
     # Without samples that differ, the score is the distance: 6 coordinates, the first one 1 off.
     exact = float(score(torch.zeros(4, 6).double(), torch.eye(6)[0].double()))
+    # Two samples, 2 apart, the truth on one of them: (0 + 2) / 2 - 2 / 2 = 0.
+    pair = torch.tensor([[0.0], [2.0]]).double()
+    exact -= float(score(pair, pair[0]))
     best = min(means, key=means.get)
     values = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
     return best == "true" and abs(exact - 1) <= 1e-12, f"mean scores: {values}"

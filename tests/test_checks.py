@@ -94,6 +94,13 @@ WRONG = {
         lambda x, d, level: at_level(x, -d, level)
     ),
     "coverage-raw": lambda: checks.check_coverage(lambda *args: covered(*args, corrected=False)),
+    "coverage-no-root": lambda: checks.check_coverage(
+        lambda samples, truth, alpha: covered(20 / 19 * samples, truth, alpha)
+    ),
+    "coverage-the-level-itself": lambda: checks.check_coverage(lambda *args: args[2]),
+    "energy-all-pairs": lambda: checks.check_energy_score(
+        lambda samples, truth: energy(samples, truth, weight=0.5 * (1 - 1 / len(samples)))
+    ),
     "energy-closeness-alone": lambda: checks.check_energy_score(
         lambda *args: energy(*args, weight=0)
     ),

@@ -25,7 +25,7 @@ def denoising(budget: str) -> list[Result]:
     seed = 7
     op = Denoising(tuple(images.shape[1:]), GaussianNoise(SIGMA))
     y = op(images, generator=generator_from(seed))
-    estimate, chosen_eps = best_denoising(y, images)
+    estimate, chosen_eps = best_denoising(y, images, SIGMA)
     scores = {
         "noisy": psnr(y, images),
         "tychonov": psnr(wiener(op, y, oracle_weight(op, y, images)).x, images),
@@ -73,7 +73,7 @@ def deblurring(budget: str) -> list[Result]:
     ]
 
 
-def best_denoising(y: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+def best_denoising(y: Tensor, images: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """The estimate with the best (lam, eps) of a grid, and that eps, image by image.
 
     It needs the answer: a yardstick, no method.
@@ -83,7 +83,7 @@ def best_denoising(y: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     for eps in EPSILONS:
         # Far below eps the penalty is lam / (2 eps) |grad u|^2, so lam must grow with eps.
         for scale in torch.logspace(-0.7, 0.7, 15).tolist():
-            u = smoothed_tv_denoise(y, scale * (SIGMA / 2 + eps), eps, 150)
+            u = smoothed_tv_denoise(y, scale * (sigma / 2 + eps), eps, 150)
             score = psnr(u, images)
             better = score > best
             best = torch.where(better, score, best)

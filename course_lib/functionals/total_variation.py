@@ -32,7 +32,7 @@ class SmoothedTV(Functional):
         if not 0 < self.eps < math.inf:
             raise ValueError(
                 f"SmoothedTV: eps must be positive and finite, got {self.eps}. For exact total "
-                "variation (eps = 0) use solvers.total_variation."
+                "variation (eps = 0) use solvers.primal_dual_tv."
             )
 
     def __call__(self, x: Tensor) -> Tensor:

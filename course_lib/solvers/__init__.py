@@ -5,7 +5,7 @@ from course_lib.solvers.accelerated import accelerated_gradient, continuation
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
 from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
-from course_lib.solvers.primal_dual import total_variation
+from course_lib.solvers.primal_dual import primal_dual_tv
 from course_lib.solvers.projection import project_box, project_consistent
 from course_lib.solvers.proximal import proximal_gradient
 from course_lib.solvers.solution import Solution
@@ -20,11 +20,11 @@ __all__ = [
     "generalised_cross_validation",
     "gradient_descent",
     "hessian_spectrum",
+    "primal_dual_tv",
     "project_box",
     "project_consistent",
     "project_simplex",
     "proximal_gradient",
-    "total_variation",
     "wiener",
     "wiener_filter",
 ]

@@ -39,13 +39,13 @@ def accelerated_gradient(
 
     Returns:
         Solution with the history of `gradient_descent` ("objective", "gradient_norm", "change");
-        the gradient is the one at z.
+        the gradient is the one at z, in the last row at x.
 
     Source: Beck & Teboulle 2009, doi:10.1137/080716542; O'Donoghue & Candès 2015,
     doi:10.1007/s10208-013-9150-3 (restarts).
     """
     check_start("accelerated_gradient", x0)
-    tau = fixed_step("accelerated_gradient", f, step_size)
+    tau = fixed_step("accelerated_gradient", f, step_size, limit="1 / L")
     project = project or (lambda u: u)
     record = Recorder("objective", "gradient_norm", "change")
     x = z = project(x0)
@@ -66,6 +66,7 @@ def accelerated_gradient(
         active = active & finite & (change > rtol * inner(x, x).sqrt())
         if not active.any():
             break
+    g = f.grad(x)
     record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
     history = record.stack()
     return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))

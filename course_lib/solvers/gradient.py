@@ -84,13 +84,13 @@ def _step_rule(f: Smooth, step_size: float | str | None) -> Callable[[Tensor], f
     return lambda g: tau
 
 
-def fixed_step(name: str, f: Smooth, step_size: float | None) -> float:
+def fixed_step(name: str, f: Smooth, step_size: float | None, limit: str = "2 / L") -> float:
     """The step that was given, or 1 / f.lipschitz; an error if there is neither."""
     if step_size is None:
         if not hasattr(f, "lipschitz"):
             raise TypeError(
                 f"{name}: {type(f).__name__} has no attribute `lipschitz`, so there is no default "
-                "step. Give step_size as a number below 2 / L."
+                f"step. Give step_size as a number below {limit}."
             )
         if not f.lipschitz > 0:
             raise ValueError(
@@ -101,7 +101,7 @@ def fixed_step(name: str, f: Smooth, step_size: float | None) -> float:
     if isinstance(step_size, str) or not step_size > 0:
         raise ValueError(
             f"{name}: step_size must be a positive number or None (and in gradient_descent "
-            f"'optimal'), got {step_size!r}. Descent is guaranteed below 2 / L."
+            f"'optimal'), got {step_size!r}. Descent is guaranteed below {limit}."
         )
     return step_size
 

@@ -15,7 +15,7 @@ from course_lib.solvers.solution import (
 )
 
 
-def total_variation(
+def primal_dual_tv(
     op,
     y: Tensor,
     lam: float,
@@ -44,15 +44,22 @@ def total_variation(
 
     Source: Chambolle & Pock 2011, doi:10.1007/s10851-010-0251-1.
     """
-    check_measurement("total_variation", op, y)
+    check_measurement("primal_dual_tv", op, y)
     if not lam >= 0 or not step_size > 0:
         raise ValueError(
-            f"total_variation: expected lam >= 0 and step_size > 0, got {lam} and {step_size}."
+            f"primal_dual_tv: expected lam >= 0 and step_size > 0, got {lam} and {step_size}."
         )
-    x = op.A_adjoint(y) if x0 is None else x0
+    x = op.A_adjoint(y)
+    if x0 is not None:
+        if x0.shape != x.shape:
+            raise ValueError(
+                f"primal_dual_tv: expected x0 of shape {tuple(x.shape)}, got {tuple(x0.shape)}."
+            )
+        x = x0
     ahead, p = x, torch.zeros_like(gradient(x))
     record = Recorder("objective", "change")
     active = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    finite = active
     for _ in range(max_iter):
         record.add(objective=_objective(op, y, lam, x))
         p = _project(p + gradient(ahead) / (8 * step_size), lam)
@@ -61,12 +68,13 @@ def total_variation(
         change = inner(x_new - x, x_new - x).sqrt()
         record.add(change=change)
         ahead, x = 2 * x_new - x, x_new
-        active = active & (change > rtol * inner(x, x).sqrt())
+        finite = change.isfinite()
+        active = active & finite & (change > rtol * inner(x, x).sqrt())
         if not active.any():
             break
     record.add(objective=_objective(op, y, lam, x))
     history = record.stack()
-    return Solution(x, verdict(~active, ~change.isfinite()), history, len(history["change"]))
+    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
 
 
 def _objective(op, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:

@@ -40,7 +40,7 @@ def proximal_gradient(
     Source: Beck & Teboulle 2009, doi:10.1137/080716542 (ISTA).
     """
     check_start("proximal_gradient", x0)
-    tau = fixed_step("proximal_gradient", f, step_size)
+    tau = fixed_step("proximal_gradient", f, step_size, limit="1 / L")
     record = Recorder("objective", "change")
     x, active = x0, torch.ones(len(x0), dtype=torch.bool, device=x0.device)
     finite = active

@@ -13,7 +13,7 @@ from course_lib.operators import (
     Tomography,
     gaussian_kernel,
 )
-from course_lib.solvers import accelerated_gradient, total_variation
+from course_lib.solvers import accelerated_gradient, primal_dual_tv
 
 OPERATORS = {
     "blur": Blur(gaussian_kernel(0.8, 5, torch.float64), (1, 12, 10)),
@@ -31,7 +31,7 @@ def test_two_levels_in_closed_form():
     """On a periodic row with a block of ones, each level moves by 2 lam / its length."""
     y = torch.zeros(1, 1, 1, 16, dtype=torch.float64)
     y[..., 4:10] = 1
-    u = total_variation(Denoising((1, 1, 16)), y, 0.3, max_iter=5000, rtol=1e-12).x
+    u = primal_dual_tv(Denoising((1, 1, 16)), y, 0.3, max_iter=5000, rtol=1e-12).x
     expected = torch.full_like(y, 0.06)  # 2 * 0.3 / 10 up outside
     expected[..., 4:10] = 0.9  # 1 - 2 * 0.3 / 6 inside
     assert torch.allclose(u, expected, rtol=0, atol=1e-8)
@@ -39,7 +39,7 @@ def test_two_levels_in_closed_form():
 
 def test_a_large_weight_leaves_the_mean(generator):
     y = torch.rand(2, 1, 9, 8, generator=generator, dtype=torch.float64)
-    u = total_variation(Denoising((1, 9, 8)), y, 50.0, max_iter=5000, rtol=1e-12).x
+    u = primal_dual_tv(Denoising((1, 9, 8)), y, 50.0, max_iter=5000, rtol=1e-12).x
     assert torch.allclose(u, y.mean((2, 3), keepdim=True).expand_as(u), rtol=0, atol=1e-8)
 
 
@@ -48,7 +48,7 @@ def test_it_is_the_limit_of_smoothing(op, generator):
     """TV <= TV_eps <= TV + eps n, so the minima differ by at most lam eps n."""
     x = torch.rand(2, *op.img_size, generator=generator, dtype=torch.float64)
     y, lam, eps = op.A(x), 0.05, 1e-3
-    exact = total_variation(op, y, lam, max_iter=20000, rtol=1e-10).x
+    exact = primal_dual_tv(op, y, lam, max_iter=20000, rtol=1e-10).x
     smooth = accelerated_gradient(
         LeastSquares(op, y) + SmoothedTV(lam, eps), exact, max_iter=5000, rtol=1e-10
     ).x
@@ -61,12 +61,12 @@ def test_it_is_the_limit_of_smoothing(op, generator):
 def test_colour_and_bad_input(generator):
     op = Denoising((3, 6, 5))
     y = torch.rand(1, 3, 6, 5, generator=generator, dtype=torch.float64)
-    together = total_variation(op, y, 0.1, max_iter=3000, rtol=1e-12).x
-    apart = total_variation(
+    together = primal_dual_tv(op, y, 0.1, max_iter=3000, rtol=1e-12).x
+    apart = primal_dual_tv(
         Denoising((1, 6, 5)), y.transpose(0, 1), 0.1, max_iter=3000, rtol=1e-12
     ).x
     assert torch.allclose(together, apart.transpose(0, 1), rtol=0, atol=1e-8)
-    with pytest.raises(ValueError, match="total_variation: expected lam >= 0"):
-        total_variation(op, y, -1.0)
-    with pytest.raises(ValueError, match=r"total_variation: expected y of shape \(B, 3, 6, 5\)"):
-        total_variation(op, y[:, :1], 0.1)
+    with pytest.raises(ValueError, match="primal_dual_tv: expected lam >= 0"):
+        primal_dual_tv(op, y, -1.0)
+    with pytest.raises(ValueError, match=r"primal_dual_tv: expected y of shape \(B, 3, 6, 5\)"):
+        primal_dual_tv(op, y[:, :1], 0.1)
