@@ -75,7 +75,7 @@ def smoothed_tv_denoise(
     no restart: Nesterov's sequence for strongly convex functions rises from 0 to
     (sqrt(L) - 1)/(sqrt(L) + 1) by itself. It is a list of numbers known before the first step,
     where a restart would need an inner product of whole images after each. Hence
-    F(x_n) - F* <= O(min((1 - 1/sqrt(L))^n, 4 L/n^2)).
+    F(x_n) - F* = O(min((1 - 1/sqrt(L))^n, L/n^2)).
 
     Args:
         v: (B, C, H, W), the noisy images.
@@ -89,7 +89,7 @@ def smoothed_tv_denoise(
 
     Returns:
         The last iterate, like v. The reference, which "auto" runs where v, lam or x0 requires a
-        gradient, differentiates through all steps.
+        gradient, differentiates through all steps; their sizes and momenta count as constants.
 
     Source: Nesterov, "Introductory Lectures on Convex Optimization", 2004, scheme (2.2.8).
     """
@@ -168,8 +168,8 @@ def check(name: str, u: Tensor, eps: float, boundary: str) -> None:
 
 
 def weight_per_image(name: str, lam: float | Tensor, v: Tensor) -> Tensor:
-    """lam as a float64 tensor (B,) on the CPU or, where it requires a gradient, as it came."""
-    lam = torch.as_tensor(lam, dtype=torch.float64)
+    """lam as a float64 tensor (B,) on the CPU, where the schedule is computed; differentiable."""
+    lam = torch.as_tensor(lam, dtype=torch.float64, device="cpu")
     if lam.shape not in ((), (1,), v.shape[:1]):
         raise ValueError(
             f"{name}: expected lam as one number or of shape ({len(v)},), one an image, "

@@ -139,11 +139,11 @@ def sum_of_norms(u, eps2, periodic):
     total = np.zeros(planes)
     y = np.empty((2, width + 1), u.dtype)
     for n in range(planes):
-        extrapolate(y, 0, u[n], u[n], 0, 0, periodic)
+        extrapolate(y, 0, u[n], u[n], 0, ZERO, periodic)
         for i in range(height):
             here, below = i % 2, (i + 1) % 2
             after = i + 1 if i + 1 < height else (0 if periodic else i)
-            extrapolate(y, below, u[n], u[n], after, 0, periodic)
+            extrapolate(y, below, u[n], u[n], after, ZERO, periodic)
             row = ZERO
             for j in range(width):
                 d, r = y[below, j] - y[here, j], y[here, j + 1] - y[here, j]
