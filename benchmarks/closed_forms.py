@@ -32,8 +32,8 @@ from time import perf_counter
 
 import torch
 from torch import Tensor
-from torchvision_shim import make_torchvision_importable
 
+from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.operators import (
     Blur,
     Downsampling,

@@ -37,11 +37,11 @@ import torch
 from skimage import data
 from skimage.restoration import denoise_tv_bregman, denoise_tv_chambolle
 from torch import Tensor
-from torchvision_shim import make_torchvision_importable
 
 from course_lib.finite_differences import gradient_adjoint
 from course_lib.kernels.simplex import project_simplex
 from course_lib.kernels.smoothed_tv import _reference, smoothed_tv_denoise
+from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.results import Result, store_results
 from course_lib.results.registry import machine
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.torchvision_shim import make_torchvision_importable
 from course_lib import data, functionals, metrics, operators, solvers
+from course_lib.metrics.torchvision_shim import make_torchvision_importable
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.py"))
 BLOCK = re.compile(r"^# ```python\n(.*?)^# ```$", re.MULTILINE | re.DOTALL)

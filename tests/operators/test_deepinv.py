@@ -1,6 +1,5 @@
 """deepinv's algorithms run on our operators and stop where ours stop (skipped without deepinv)."""
 
-import importlib.machinery
 import importlib.util
 import sys
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.operators import (
     Blur,
     Denoising,
@@ -29,24 +29,8 @@ quiet = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def deepinv():
-    """deepinv, also beside a CPU torch whose torchvision cannot load its compiled operators."""
-    vision = importlib.util.find_spec("torchvision")
-    library = None
-    if vision is not None and "torchvision" not in sys.modules:
-        locations = vision.submodule_search_locations
-        extension = importlib.machinery.PathFinder.find_spec("_C", locations)
-        try:
-            torch.ops.load_library(extension.origin)
-        except OSError:
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            for name in ("nms", "qnms"):
-                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    try:
-        module = pytest.importorskip("deepinv")
-    except RuntimeError as error:
-        pytest.skip(f"deepinv is installed, but importing it failed: {error}")
-    yield module
-    del library  # the two definitions live as long as this object
+    make_torchvision_importable()
+    return pytest.importorskip("deepinv")
 
 
 def operators():
