@@ -1,9 +1,9 @@
 """SSIM of a batch against scikit-image and torchmetrics, in float32 on one thread.
 
 All three use the Gaussian window of 11 pixels and standard deviation 1.5, population covariances
-and data range 1. scikit-image takes one image at a time; torchmetrics treats the border in
-its own way, which its gap shows. Competitors take turns and the median turn counts; a ratio is the peer's time over
-ours. The gap is the largest difference from scikit-image in float64.
+and data range 1. scikit-image takes one image at a time; torchmetrics treats the border in its own
+way, which its gap shows. Competitors take turns and the median turn counts; a ratio is the peer's
+time over ours. The gap is the largest difference from scikit-image in float64.
 
     python benchmarks/ssim.py     half a minute; writes book/results/benchmarks_ssim.json
 """
