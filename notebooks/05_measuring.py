@@ -318,6 +318,11 @@ show_images(
     zoom=(30, 68, 42, 42),
 )
 
+# %% tags=["remove-cell"]
+one = slice(pick, pick + 1)
+cost = psnr(m[one], images[one]) - psnr((m + noise[0])[one], images[one])
+assert abs(cost.item() - 2.5) < 0.05  # the caption says 2.5 dB
+
 # %% tags=["hide-input"]
 compare(
     m[pick : pick + 1],

@@ -35,6 +35,10 @@ class CompressedSensing(LinearOperator):
         img_size: (C, H, W) of one image, in pixels.
         generator: where the rows are drawn from.
 
+    Raises:
+        ValueError: m out of range, an unknown kind of rows, n no power of two for "hadamard".
+        TypeError: no torch.Generator.
+
     Source: Candès & Wakin 2008, doi:10.1109/MSP.2007.914731.
     """
 

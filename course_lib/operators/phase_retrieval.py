@@ -25,6 +25,10 @@ class PhaseRetrieval(Operator):
         img_size: (C, H, W) of one image, in pixels.
         generator: where B is drawn from.
 
+    Raises:
+        ValueError: m < 1.
+        TypeError: no torch.Generator.
+
     Source: Candès, Li & Soltanolkotabi 2015, doi:10.1109/TIT.2015.2399924.
     """
 
