@@ -1,0 +1,23 @@
+"""Networks that return distributions and know nothing of a measurement."""
+
+from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
+from course_lib.models.classifier import PlateReader
+from course_lib.models.pretrained import available, load_pretrained, read_card
+from course_lib.models.translation import LatentTranslation, PartialNonLocal
+from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
+
+__all__ = [
+    "VAE",
+    "DenoisingAutoencoder",
+    "Elbo",
+    "LatentTranslation",
+    "LinearAutoencoder",
+    "PartialNonLocal",
+    "PlateReader",
+    "available",
+    "compact_vae",
+    "conv_vae",
+    "linear_vae",
+    "load_pretrained",
+    "read_card",
+]

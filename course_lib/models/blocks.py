@@ -1,0 +1,99 @@
+"""What the convolutional networks of the course are built from."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the image size, but for its stride."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)))), close to the identity when training starts.
+
+    The second convolution is scaled down instead of normalising activations: normalisation costs
+    more than the convolutions on a CPU, and lets a network see the brightness of other pixels.
+
+    Source: He et al. 2016, doi:10.1007/978-3-319-46493-0_38 (pre-activation).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = conv(channels, channels), conv(channels, channels)
+        self.second.weight.data *= 0.3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(silu(self.first(silu(x))))
+
+
+def down_stage(inputs: int, outputs: int, blocks: int, size: int = 3) -> nn.Sequential:
+    """Half the resolution, then residual blocks."""
+    return nn.Sequential(
+        conv(inputs, outputs, size, stride=2), *(ResidualBlock(outputs) for _ in range(blocks))
+    )
+
+
+def up_stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Twice the resolution, then residual blocks.
+
+    Nearest-neighbour upsampling and a convolution: a transposed convolution leaves a checkerboard.
+    """
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2),
+        conv(inputs, outputs),
+        *(ResidualBlock(outputs) for _ in range(blocks)),
+    )
+
+
+def encoder(channels: Sequence[int], outputs: int, *, blocks: int, inputs: int) -> nn.Sequential:
+    """An image in [0, 1] to `outputs` maps at 1 / 2^len(channels) of its resolution."""
+    stages = [
+        down_stage(a, b, blocks if depth else 1, size=3 if depth else 5)
+        for depth, (a, b) in enumerate(zip((inputs, *channels), channels, strict=False))
+    ]
+    return nn.Sequential(Centre(), *stages, nn.SiLU(), conv(channels[-1], outputs, 1))
+
+
+def decoder(
+    channels: Sequence[int], inputs: int, *, blocks: int, outputs: int, tail: int = 16
+) -> nn.Sequential:
+    """The way back: latent maps to an image around [0, 1], with no squashing at the end.
+
+    A bounded output would kill the gradient wherever an optimisation over latents leaves [0, 1].
+    """
+    up = channels[::-1]
+    return nn.Sequential(
+        conv(inputs, up[0]),
+        *(ResidualBlock(up[0]) for _ in range(blocks)),
+        *(up_stage(a, b, blocks) for a, b in pairwise(up)),
+        nn.SiLU(),
+        nn.Upsample(scale_factor=2),
+        conv(up[-1], tail),
+        nn.SiLU(),
+        conv(tail, outputs),
+        Uncentre(),
+    )
+
+
+class Centre(nn.Module):
+    """[0, 1] to [-1, 1], the range in which networks train best."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x - 1
+
+
+class Uncentre(nn.Module):
+    """[-1, 1] to [0, 1], in float32 whatever precision the convolutions ran in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 + 0.5 * at_least_float32(x)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Leaves half precision: sums over pixels and exponentials need more than 8 bits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,112 @@
+"""Weights that come with the course: a file of numbers, and a card that says whence they are."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from course_lib.models.autoencoder import DenoisingAutoencoder
+from course_lib.models.classifier import PlateReader
+from course_lib.models.translation import LatentTranslation
+from course_lib.models.vae import compact_vae, conv_vae
+from course_lib.project import CourseError, write_atomically
+
+WEIGHTS = Path(__file__).parent / "weights"
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "compact_vae": compact_vae,
+    "conv_vae": conv_vae,
+    "DenoisingAutoencoder": DenoisingAutoencoder,
+    "LatentTranslation": LatentTranslation,
+    "PlateReader": PlateReader,
+}
+
+
+def available() -> list[str]:
+    """Names that `load_pretrained` takes."""
+    return sorted(card.stem for card in WEIGHTS.glob("*.json"))
+
+
+def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
+    """What is known about shipped weights: architecture, data, licence, training, figures.
+
+    Raises:
+        CourseError: there is no such card.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(card.stem for card in folder.glob("*.json"))) or "none"
+        raise CourseError(
+            f"No weights named {name!r} in {folder}. There are: {known}. "
+            f"If there is a recipe of that name, train them: course train {name}"
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def load_pretrained(
+    name: str, device: torch.device | str | None = None, *, folder: Path = WEIGHTS
+) -> nn.Module:
+    """A trained model in evaluation mode, float32, with frozen parameters.
+
+    Args:
+        name: one of `available()`.
+        device: where the model goes; the CPU by default.
+        folder: of cards and weights, for your own ones.
+
+    Raises:
+        CourseError: unknown name, or the file is missing or is not the one the card describes.
+    """
+    card = read_card(name, folder)
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise CourseError(f"{path} is missing beside its card: reinstall the course, or train it.")
+    digest = sha256(path)
+    if digest != card["sha256"]:
+        raise CourseError(
+            f"{path} is not the file that its card describes: sha256 {digest}, expected "
+            f"{card['sha256']}. It was cut short or changed: reinstall the course."
+        )
+    model = build(card["architecture"], card["arguments"])
+    model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    return model.to(device or "cpu").eval().requires_grad_(False)
+
+
+def build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
+    """A model with fresh weights, from the two entries of a card that define it."""
+    if architecture not in ARCHITECTURES:
+        raise CourseError(
+            f"Unknown architecture {architecture!r}. There are: {', '.join(ARCHITECTURES)}."
+        )
+    return ARCHITECTURES[architecture](**arguments)
+
+
+def save_weights(model: nn.Module, name: str, folder: Path) -> str:
+    """Write `name`.safetensors in half precision, then rename; returns its sha256.
+
+    Single numbers, such as a noise level, keep their precision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (value.half() if value.is_floating_point() and value.ndim else value).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    draft = folder / f".{name}.safetensors"
+    save_file(state, draft)
+    digest = sha256(draft)
+    draft.replace(folder / f"{name}.safetensors")
+    return digest
+
+
+def save_card(card: dict[str, Any], name: str, folder: Path) -> None:
+    """Write `name`.json, then rename."""
+    write_atomically(folder / f"{name}.json", json.dumps(card, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Of a whole file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,223 @@
+"""Variational autoencoders: a prior on latents, a decoder, and an encoder that inverts it."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from course_lib.models.blocks import at_least_float32, decoder, encoder
+from course_lib.random import generator_from, normal_like
+
+LOG_STD_RANGE = (-6.0, 2.0)  # of q(z | x): the prior has 0; wider ranges only feed rounding errors
+
+
+class Elbo(NamedTuple):
+    """The two prices of describing x through z, in nats per image; the ELBO is minus their sum."""
+
+    distortion: Float[Tensor, " batch"]  # -E_q log p(x | z)
+    rate: Float[Tensor, " batch"]  # KL(q(z | x) || p(z))
+
+    @property
+    def value(self) -> Float[Tensor, " batch"]:
+        """A lower bound of log p(x), nats per image."""
+        return -(self.distortion + self.rate)
+
+
+class VAE(nn.Module):
+    """p(x, z) = N(z; 0, I) N(x; D(z), s^2 I) and q(z | x) = N(z; m(x), diag v(x)).
+
+    Args:
+        encoder: image (B, C, H, W) to (B, 2 d, ...): means and log standard deviations of q.
+        decoder: latent (B, d, ...) to image (B, C, H, W).
+        latent_shape: of one latent, for an image of `img_size`.
+        img_size: (C, H, W) of one training image.
+        noise_std: s, in units of the image range [0, 1]; a buffer, which training sets to the
+            root mean square error of reconstruction: the maximum of the ELBO over s.
+
+    Source: Kingma & Welling 2014, arXiv:1312.6114; for s, Rybkin, Daniilidis & Levine 2021,
+    arXiv:2006.13202.
+    """
+
+    noise_std: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        latent_shape: tuple[int, ...],
+        img_size: tuple[int, int, int],
+        noise_std: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.latent_shape, self.img_size = tuple(latent_shape), tuple(img_size)
+        self.register_buffer("noise_std", torch.tensor(float(noise_std)))
+
+    def encode(self, x: Float[Tensor, "batch c h w"]) -> Normal:
+        """q(z | x)."""
+        mean, log_std = at_least_float32(self.encoder(x)).chunk(2, dim=1)
+        return gaussian(mean, log_std.clamp(*LOG_STD_RANGE).exp())
+
+    def decode(self, z: Tensor) -> Normal:
+        """p(x | z)."""
+        mean = self.decoder(z)
+        return gaussian(mean, self.noise_std.to(mean.dtype))
+
+    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator | None = None) -> Elbo:
+        """One draw of z ~ q(z | x) by reparameterisation, z = m + sqrt(v) e; the rate is exact.
+
+        Without a generator the draw is that of seed 0, so that two calls agree.
+        """
+        q = self.encode(x)
+        z = reparameterise(q, generator or generator_from(0))
+        distortion = -self.decode(z).log_prob(x).flatten(1).sum(1)
+        return Elbo(distortion, rate(q))
+
+    def importance_bound(
+        self, x: Float[Tensor, "batch c h w"], n_samples: int, *, generator: Generator
+    ) -> Float[Tensor, " batch"]:
+        """E log (1/K) sum_k p(x, z_k) / q(z_k | x), nats per image: rises with K to log p(x).
+
+        Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519.
+        """
+        q = self.encode(x)
+        log_weights = []
+        for _ in range(n_samples):
+            z = reparameterise(q, generator)
+            joint = _sum(self.decode(z).log_prob(x)) + _sum(standard_normal(z).log_prob(z))
+            log_weights.append(joint - _sum(q.log_prob(z)))
+        return torch.stack(log_weights).logsumexp(0) - math.log(n_samples)
+
+    def prior(
+        self, n: int, *, generator: Generator, img_size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """n latents from N(0, I), for the training size or, if convolutional, another one."""
+        shape = self.latent_shape
+        if img_size is not None and len(shape) == 3:
+            shape = (
+                shape[0],
+                *(
+                    s * new // old
+                    for s, new, old in zip(shape[1:], img_size, self.img_size[1:], strict=True)
+                ),
+            )
+        like = next(self.decoder.parameters())
+        return normal_like(like.new_empty(n, *shape), generator)
+
+    def sample(
+        self, n: int, *, generator: Generator, img_size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "n c h w"]:
+        """Means of p(x | z) at n latents drawn from the prior (no grain of size s is added)."""
+        return self.decode(self.prior(n, generator=generator, img_size=img_size)).mean
+
+
+def reparameterise(q: Normal, generator: Generator) -> Tensor:
+    """z = mean + std e with e ~ N(0, I): a draw through which gradients reach mean and std."""
+    return q.mean + q.stddev * normal_like(q.mean, generator)
+
+
+def rate(q: Normal) -> Float[Tensor, " batch"]:
+    """KL(q || N(0, I)), nats per image."""
+    return _sum(kl_divergence(q, standard_normal(q.mean)))
+
+
+def standard_normal(like: Tensor) -> Normal:
+    """N(0, I) with the shape of a latent."""
+    return gaussian(torch.zeros_like(like), torch.ones_like(like))
+
+
+def gaussian(mean: Tensor, std: Tensor) -> Normal:
+    """A Normal that lets a NaN through to the loss, where training skips the step."""
+    return Normal(mean, std, validate_args=False)
+
+
+def conv_vae(
+    *,
+    channels: Sequence[int] = (32, 64, 96),
+    latent_channels: int = 16,
+    blocks: int = 2,
+    tail: int = 16,
+    img_size: tuple[int, int, int] = (1, 64, 64),
+) -> VAE:
+    """Fully convolutional: latents are maps at 1 / 2^len(channels) of the image's resolution.
+
+    Images of any multiple of 2^len(channels) pixels go in. Each latent sees a neighbourhood, so
+    the prior knows what patches look like and nothing about how they fit together.
+    """
+    c, height, width = img_size
+    stride = 2 ** len(channels)
+    return VAE(
+        encoder(channels, 2 * latent_channels, blocks=blocks, inputs=c),
+        decoder(channels, latent_channels, blocks=blocks, outputs=c, tail=tail),
+        latent_shape=(latent_channels, height // stride, width // stride),
+        img_size=tuple(img_size),
+    )
+
+
+def compact_vae(
+    *,
+    channels: Sequence[int] = (32, 64, 96),
+    latent_dim: int = 64,
+    width: int = 256,
+    blocks: int = 2,
+    tail: int = 16,
+    img_size: tuple[int, int, int] = (1, 64, 64),
+) -> VAE:
+    """One latent vector for the whole image: a prior that knows how the parts fit together."""
+    c, h, w = img_size
+    stride, maps = 2 ** len(channels), 32
+    grid = (maps, h // stride, w // stride)
+    n = math.prod(grid)
+    to_vector = [nn.SiLU(), nn.Flatten(), nn.Linear(n, width), nn.SiLU()]
+    to_maps = [nn.SiLU(), nn.Linear(width, n), nn.Unflatten(1, grid)]
+    return VAE(
+        nn.Sequential(
+            encoder(channels, maps, blocks=blocks, inputs=c),
+            *to_vector,
+            nn.Linear(width, 2 * latent_dim),
+        ),
+        nn.Sequential(
+            nn.Linear(latent_dim, width),
+            *to_maps,
+            decoder(channels, maps, blocks=blocks, outputs=c, tail=tail),
+        ),
+        latent_shape=(latent_dim,),
+        img_size=tuple(img_size),
+    )
+
+
+class LinearEncoder(nn.Module):
+    """q(z | x) = N(V (x - b), diag exp(2 l)), with the same variances for every x."""
+
+    def __init__(self, n: int, latent_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(n, latent_dim)
+        self.log_std = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.mean(x.flatten(1))
+        return torch.cat([mean, self.log_std.expand_as(mean)], dim=1)
+
+
+def linear_vae(*, latent_dim: int, img_size: tuple[int, int, int]) -> VAE:
+    """Everything affine: probabilistic principal components, whose best ELBO is known.
+
+    Source: Tipping & Bishop 1999, doi:10.1111/1467-9868.00196; Lucas et al. 2019,
+    arXiv:1911.02469.
+    """
+    n = math.prod(img_size)
+    return VAE(
+        LinearEncoder(n, latent_dim),
+        nn.Sequential(nn.Linear(latent_dim, n), nn.Unflatten(1, tuple(img_size))),
+        latent_shape=(latent_dim,),
+        img_size=tuple(img_size),
+    )
+
+
+def _sum(values: Tensor) -> Float[Tensor, " batch"]:
+    return values.flatten(1).sum(1)

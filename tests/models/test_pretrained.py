@@ -1,0 +1,74 @@
+"""Shipped weights are what their cards say, and a damaged file is refused."""
+
+import json
+
+import pytest
+import torch
+
+from course_lib.models import available, load_pretrained, read_card
+from course_lib.models.pretrained import WEIGHTS, build, save_card, save_weights
+from course_lib.project import CourseError
+
+MEGABYTE = 1e6
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A tiny model with its card."""
+    arguments = {"channels": [4], "latent_channels": 2, "blocks": 1, "tail": 4}
+    model = build("conv_vae", arguments)
+    model.noise_std.fill_(0.123456)
+    digest = save_weights(model, "tiny", tmp_path)
+    card = {"architecture": "conv_vae", "arguments": arguments, "sha256": digest}
+    save_card(card, "tiny", tmp_path)
+    return model, tmp_path
+
+
+def test_round_trip(saved):
+    """Weights come back to half precision, single numbers exactly."""
+    model, folder = saved
+    loaded = load_pretrained("tiny", folder=folder)
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=2**-11, atol=1e-7)
+    assert loaded.noise_std == model.noise_std
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_changed_file_is_refused(saved):
+    _, folder = saved
+    path = folder / "tiny.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CourseError, match="not the file that its card describes"):
+        load_pretrained("tiny", folder=folder)
+
+
+def test_missing_file_and_unknown_names(saved):
+    _, folder = saved
+    (folder / "tiny.safetensors").unlink()
+    with pytest.raises(CourseError, match="missing beside its card"):
+        load_pretrained("tiny", folder=folder)
+    with pytest.raises(CourseError, match=r"There are: tiny.*course train vae_mnist"):
+        load_pretrained("vae_mnist", folder=folder)
+    with pytest.raises(CourseError, match="Unknown architecture 'nonsense'"):
+        build("nonsense", {})
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_weights(name):
+    """Every card is complete, its file has the hash, loads, and is small."""
+    card = read_card(name)
+    assert card["name"] == name
+    expected = {"data", "licence", "command", "seed", "commit", "steps", "minutes", "machine"}
+    assert expected <= card.keys()
+    assert card["figures"]
+    model = load_pretrained(name)
+    assert sum(p.numel() for p in model.parameters()) == card["parameters"]
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 12 * MEGABYTE
+
+
+def test_all_weights_together():
+    assert sum(f.stat().st_size for f in WEIGHTS.glob("*.safetensors")) < 80 * MEGABYTE
+    for card in WEIGHTS.glob("*.json"):
+        assert json.loads(card.read_text())["name"] == card.stem
