@@ -1,4 +1,4 @@
-"""The `course` command: a thin door to `course_lib.book` and `course_lib.results`."""
+"""The `course` command: a thin door to `book`, `results` and `data` of course_lib."""
 
 import sys
 from pathlib import Path
@@ -16,6 +16,8 @@ from course_lib.results.contract import results_path, store_results
 from course_lib.results.registry import Change
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+data_app = typer.Typer(help="Images that were rendered or decoded and kept.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 Names = Annotated[
     list[str] | None, typer.Argument(help="As in 3, 03, tychonov_wiener; all by default.")
 ]
@@ -74,6 +76,85 @@ def pages() -> None:
 
     for page in tqdm(write_pages(), desc="pages", unit=" pages"):
         typer.echo(f"Updated {page}")
+
+
+@data_app.command()
+def info() -> None:
+    """Show what the cache of images holds."""
+    from course_lib.data.cache import cache_folder, cache_info, cache_limit
+
+    entries = cache_info()
+    table = Table("name", "files", "MB", "last used", title=str(cache_folder()))
+    for entry in entries:
+        used = f"{entry.last_used:%Y-%m-%d %H:%M}"
+        table.add_row(entry.name, str(entry.files), f"{entry.bytes / 1e6:.1f}", used)
+    total = sum(entry.bytes for entry in entries)
+    table.caption = f"{total / 1e6:.1f} MB of at most {cache_limit() / 1e6:.0f} MB"
+    Console().print(table)
+
+
+@data_app.command()
+def clear(
+    name: Annotated[
+        str | None, typer.Argument(help="A cached set or a world; all if none.")
+    ] = None,
+) -> None:
+    """Remove images from the cache."""
+    from course_lib.data.cache import clear_cache
+
+    gone = clear_cache(name)
+    typer.echo(f"Removed {len(gone)} sets, {sum(entry.bytes for entry in gone) / 1e6:.1f} MB.")
+
+
+@data_app.command()
+def make(
+    name: Annotated[str, typer.Argument(help="portraits, plates, or a real set such as celeba.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    n: Annotated[int | None, typer.Option(help="How many images.")] = None,
+    jobs: Annotated[int, typer.Option(help="Workers that render or decode.")] = 1,
+    root: Annotated[Path | None, typer.Option(help="Folder of a real set.")] = None,
+) -> None:
+    """Render or decode a set of images ahead of its use."""
+    from course_lib.data.worlds import load_world
+
+    images = load_world(name, split, n, root=root, n_jobs=jobs)
+    typer.echo(f"{name}, {split}: {len(images)} images. {images.description}; {images.licence}.")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="Its name; all are listed if none.")] = None,
+    data: Annotated[str | None, typer.Option(help="Another set, such as celeba.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of a set that you bring.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time to spend.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    folder: Annotated[Path, typer.Option(help="Of checkpoints, logs, sheets.")] = Path("runs"),
+    ship: Annotated[bool, typer.Option(help="Put the weights into the package.")] = False,
+) -> None:
+    """Train a model, or go on where a killed run stopped; write its weights and their card."""
+    from course_lib.models.pretrained import WEIGHTS
+    from course_lib.training.recipes import RECIPES, find_recipe
+    from course_lib.training.ship import run_recipe, ship_weights
+
+    if recipe is None:
+        for known in RECIPES.values():
+            typer.echo(f"{known.name:26s}{known.description} (trained on {known.data})")
+        return
+    chosen = find_recipe(recipe)
+    home = folder / recipe
+    training = run_recipe(
+        chosen, home, data=data, root=root, minutes=minutes, steps=steps, device=device
+    )
+    options = {"data": data, "minutes": minutes, "steps": steps}
+    given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
+    target = WEIGHTS if ship else home
+    card = ship_weights(
+        chosen, training, target, command=f"course train {recipe}{given}", data=data, root=root
+    )
+    for name, (value, unit, of) in ((k, v.values()) for k, v in card["figures"].items()):
+        typer.echo(f"{name:28s}{value:10.4g} {unit} ({of})")
+    typer.echo(f"Written to {target / recipe}.safetensors")
 
 
 def _show(title: str, changes: list[Change]) -> None:

@@ -1,5 +1,7 @@
 """The exercises' checks pass right answers, refuse plausible wrong ones, and climb their hints."""
 
+import math
+
 import pytest
 import torch
 from torch.fft import irfft2, rfft2
@@ -45,6 +47,25 @@ def energy(samples, truth, *, weight=0.5):
     return (samples - truth).norm(dim=1).mean() - weight * spread
 
 
+def rate(mean, log_std, *, twice=2):
+    return 0.5 * (mean**2 + (2 * log_std).exp() - 1 - twice * log_std).flatten(1).sum(1)
+
+
+def nats(mse, rate, n, s, *, constant=True):
+    value = n * mse / (2 * s**2) + n * math.log(s) + rate
+    return value + constant * n / 2 * math.log(2 * math.pi)
+
+
+def for_screen(x, *, clip=True, whole=torch.round):
+    levels = whole((x + 1) * 127.5)
+    return (levels.clamp(0, 255) if clip else levels).to(torch.int32).byte().movedim(0, -1)
+
+
+def attention(scores, lost, *, guard=True):
+    weights = scores.masked_fill(lost, -torch.inf).softmax(1)
+    return weights.nan_to_num(0.0) if guard else weights
+
+
 RIGHT = {
     "adjoint": lambda: checks.check_adjoint(
         lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
@@ -62,6 +83,10 @@ RIGHT = {
     "equal": lambda: checks.check_equal_error(at_level),
     "coverage": lambda: checks.check_coverage(covered),
     "energy": lambda: checks.check_energy_score(energy),
+    "rate": lambda: checks.check_rate(rate),
+    "nats": lambda: checks.check_loss_in_nats(nats),
+    "screen": lambda: checks.check_to_display(for_screen),
+    "attention": lambda: checks.check_attention(attention),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -107,6 +132,21 @@ WRONG = {
     "energy-twice-the-spread": lambda: checks.check_energy_score(
         lambda *args: energy(*args, weight=1)
     ),
+    "rate-log-variance": lambda: checks.check_rate(lambda *args: rate(*args, twice=1)),
+    "rate-mean": lambda: checks.check_rate(lambda *args: rate(*args) / 6),
+    "rate-of-the-batch": lambda: checks.check_rate(lambda *args: rate(*args).sum()),
+    "nats-no-constant": lambda: checks.check_loss_in_nats(lambda *a: nats(*a, constant=False)),
+    "nats-report": lambda: checks.check_loss_in_nats(lambda mse, rate, n, s: mse + rate),
+    "screen-wraps": lambda: checks.check_to_display(lambda x: for_screen(x, clip=False)),
+    "screen-cut-off": lambda: checks.check_to_display(lambda x: for_screen(x, whole=torch.floor)),
+    "screen-float": lambda: checks.check_to_display(lambda x: for_screen(x).float()),
+    "screen-channels": lambda: checks.check_to_display(lambda x: for_screen(x).movedim(-1, 0)),
+    "screen-bgr": lambda: checks.check_to_display(lambda x: for_screen(x).flip(-1)),
+    "attention-after": lambda: checks.check_attention(
+        lambda scores, lost: scores.softmax(1) * ~lost
+    ),
+    "attention-rows": lambda: checks.check_attention(lambda s, lost: attention(s.T, lost).T),
+    "attention-nan": lambda: checks.check_attention(lambda *a: attention(*a, guard=False)),
     "wiener-inverse": lambda: checks.check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
     ),

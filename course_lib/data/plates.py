@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
@@ -252,6 +251,8 @@ def _glyphs() -> Float[Tensor, "glyph 2 canvas canvas"]:
 
 def _draw(font_name: str, character: str) -> np.ndarray:
     """Centred between its left and right, and between the base line and the height of an H."""
+    from matplotlib import get_data_path
+
     path = Path(get_data_path()) / "fonts" / "ttf" / f"{font_name}.ttf"
     _, top, _, bottom = ImageFont.truetype(path, 200).getbbox("H")
     font = ImageFont.truetype(path, round(200 * _CAP_HEIGHT / (bottom - top)))

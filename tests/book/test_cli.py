@@ -64,6 +64,17 @@ def test_a_missing_tool_names_the_extra(write_chapter, monkeypatch):
     assert "pip install -e '.[book]'" in course_command(monkeypatch, "execute")
 
 
+def test_images_are_made_shown_and_cleared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_CACHE_DIR", str(tmp_path))
+    assert course_command(monkeypatch, "data", "make", "plates", "--split", "test", "--n", "2") == 0
+    assert "plates, test: 2 images" in capsys.readouterr().out
+    assert course_command(monkeypatch, "data", "info") == 0
+    assert "plates-v" in capsys.readouterr().out
+    assert course_command(monkeypatch, "data", "clear", "plates") == 0
+    assert "Removed 1 sets" in capsys.readouterr().out
+    assert "unknown world 'faces'" in course_command(monkeypatch, "data", "make", "faces")
+
+
 def test_python_dash_m_is_the_same_command():
     run = subprocess.run(
         [sys.executable, "-m", "course_lib", "--help"], capture_output=True, text=True

@@ -1,0 +1,102 @@
+"""The worlds of the course: sets of images that have no end, and real ones, through one door."""
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_lib.data.cache import SPLITS, ImageSet, cached_images
+from course_lib.data.photos import load_crops
+from course_lib.data.real import LOADERS, load_real
+from course_lib.project import CourseError
+
+SEEDS = {"train": 0, "validation": 1, "test": 2}
+IMG_SIZE = (1, 64, 64)
+
+
+class World(NamedTuple):
+    """What is said of a rendered world."""
+
+    description: str
+    label: str | None  # the factor that serves as label
+
+
+WORLDS = {
+    "portraits": World("rendered portraits", None),
+    "plates": World("rendered number plates", "character"),
+}
+
+
+def load_world(
+    name: str,
+    split: str = "train",
+    n: int | None = None,
+    *,
+    seed: int | None = None,
+    root: str | Path | None = None,
+    n_jobs: int = 1,
+    quiet: bool = False,
+) -> ImageSet:
+    """The first n images of a world.
+
+    Args:
+        name: "portraits" or "plates" (rendered, then cached), "photos" (test only), or one of the
+            real sets of `course_lib.data.real`.
+        split: "train", "validation" or "test": of a rendered world, the seeds 0, 1 and 2.
+        n: how many; by default 20,000 to train, 2000 otherwise, and all of a real set.
+        seed: of a rendered world, instead of the split's own; of crops, which ones.
+        root: the folder of a real set.
+        n_jobs: workers that render or decode.
+        quiet: no progress bar.
+
+    Raises:
+        CourseError: an unknown name or split, missing files of a real set, a cache too small.
+    """
+    if split not in SPLITS:
+        raise CourseError(f"load_world: unknown split {split!r}. There are: {', '.join(SPLITS)}.")
+    if name in LOADERS:
+        options = {} if seed is None else {"seed": seed}
+        return load_real(name, root, split, n=n, n_jobs=n_jobs, quiet=quiet, **options)
+    count = SPLITS[split] if n is None else n
+    if name == "photos":
+        if split != "test":
+            raise CourseError(f"load_world: photos are for testing only, got split {split!r}.")
+        crops = load_crops(count, IMG_SIZE[-1], seed=seed or 0)
+        return ImageSet(_bytes(crops.images), "crops of photographs", "public domain or CC0")
+    if name not in WORLDS:
+        known = ", ".join([*WORLDS, "photos", *LOADERS])
+        raise CourseError(f"load_world: unknown world {name!r}. There are: {known}.")
+    seed = SEEDS[split] if seed is None else seed
+    key = f"{name}-v{getattr(_module(name), 'VERSION', 0)}-seed{seed}"
+    render = partial(_render, name, seed)
+    images = cached_images(key, count, IMG_SIZE, render, n_jobs=n_jobs, quiet=quiet)
+    return ImageSet(
+        images,
+        WORLDS[name].description,
+        "MIT, as this package, which renders them",
+        _labels(name, count, seed),
+    )
+
+
+def _labels(name: str, n: int, seed: int) -> Tensor | None:
+    """The factor that serves as label: factors are drawn without rendering anything."""
+    if (factor := WORLDS[name].label) is None:
+        return None
+    return getattr(_module(name).factors(torch.arange(n), seed=seed), factor)
+
+
+def _render(name: str, seed: int, batch: range) -> np.ndarray:
+    images, _ = _module(name).sample(torch.tensor(batch), seed=seed)
+    return _bytes(images).numpy()
+
+
+def _module(name: str):
+    return import_module(f"course_lib.data.{name}")
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images.clamp(0, 1) * 255).round().byte()

@@ -1,0 +1,45 @@
+"""What a recipe is: everything that turns one command into one file of weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from course_lib.training.loop import Dataset, Objective, Settings
+
+
+class Figure(NamedTuple):
+    """One measured number of a card."""
+
+    value: float
+    unit: str
+    data: str  # what it was measured on, with the number of images
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `name`.safetensors comes about.
+
+    Args:
+        architecture: a key of `models.pretrained.ARCHITECTURES`; with its arguments.
+        data: the set that it is trained on by default, as `data.worlds.load_world` names it.
+        n_images: how many of it.
+        held_out: the world whose test images measure it, and how many of them.
+        objective: from the model and a few held-out images (for the contact sheet) to what the
+            loop minimises.
+        evaluate: from the trained model and the held-out set to the figures of the card.
+        prepare: from the set of images to what the objective expects (labels, for instance).
+    """
+
+    name: str
+    description: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    data: str
+    n_images: int
+    held_out: tuple[str, int]
+    objective: Callable[[nn.Module, Tensor], Objective]
+    evaluate: Callable[[nn.Module, Dataset], dict[str, Figure]]
+    settings: Settings
+    prepare: Callable[[Dataset], Dataset] = field(default=lambda images: images)

@@ -1,0 +1,140 @@
+"""Two networks that repair old photographs: one direct, one by way of two latent spaces."""
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from course_lib.data.degradations import Damaged, old_photo, shifted_old_photo, unstructured
+from course_lib.metrics import psnr, ssim
+from course_lib.models.autoencoder import DenoisingAutoencoder
+from course_lib.models.translation import LatentTranslation
+from course_lib.random import generator_from
+from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.vaes import follow_residual, negative_elbo
+
+
+class DenoisingLoss(Objective):
+    """Mean squared error against the clean image; the damage is drawn anew in every step."""
+
+    def __init__(self, model: DenoisingAutoencoder, held_out: Tensor) -> None:
+        self.model, self.held_out = model, held_out
+
+    def loss(
+        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        damaged = old_photo(batch, generator=generator)
+        mse = mse_loss(self.model(damaged.image, damaged.mask), batch)
+        return mse, {"mse": mse.detach()}
+
+    def preview(self, model: nn.Module) -> Tensor:
+        return restored_rows(model, self.held_out)
+
+
+class TranslationLoss(Objective):
+    """Three players: a VAE of damaged images, one of clean images, the mapping between them.
+
+    The autoencoders are trained without pairs: the first sees damaged images of two kinds, those
+    of the pairs and `faded` ones. The mapping is trained on pairs of the first kind only, with
+    latents that are taken as given, on the distance of latents and of images.
+    """
+
+    def __init__(self, model: LatentTranslation, held_out: Tensor) -> None:
+        self.model, self.held_out = model, held_out
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        parts = ("damaged", "clean", "mapping")
+        return {part: list(getattr(self.model, part).parameters()) for part in parts}
+
+    def loss(
+        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        model, beta = self.model, min(1.0, progress / 0.1)
+        if player == "clean":
+            loss, figures = negative_elbo(model.clean, batch, beta, generator)
+            return loss, {"clean_mse": figures["mse"]}
+        damaged = old_photo(batch, generator=generator)
+        if player == "damaged":
+            x = torch.where(_some(batch, 0.25, generator), fade(batch, generator), damaged.image)
+            loss, figures = negative_elbo(model.damaged, x, beta, generator)
+            return loss, {"damaged_mse": figures["mse"]}
+        with torch.no_grad():
+            source, target = (
+                model.damaged.encode(damaged.image).mean,
+                model.clean.encode(batch).mean,
+            )
+        translated = model.translate(source, damaged.mask)
+        image = model.clean.decode(translated).mean
+        mse = mse_loss(image, batch)
+        return l1_loss(translated, target) + 10 * mse.sqrt(), {"mse": mse.detach()}
+
+    def after_step(self, figures: dict[str, float]) -> None:
+        follow_residual(self.model.damaged, figures["damaged_mse"])
+        follow_residual(self.model.clean, figures["clean_mse"])
+
+    def preview(self, model: nn.Module) -> Tensor:
+        return restored_rows(model, self.held_out)
+
+
+def fade(x: Tensor, generator: Generator) -> Tensor:
+    """Low contrast and lifted blacks on top of the unstructured damage: no pairs are made of it."""
+    contrast, black = torch.rand(2, len(x), 1, 1, 1, generator=generator).to(x) * 0.4
+    return black + (1 - contrast - black).clamp(min=0.3) * unstructured(x, generator=generator)
+
+
+def _some(x: Tensor, share: float, generator: Generator) -> Tensor:
+    return (torch.rand(len(x), 1, 1, 1, generator=generator) < share).to(x.device)
+
+
+def restored_rows(model: nn.Module, clean: Tensor) -> Tensor:
+    """Eight clean images, then damaged and restored: by the training damage, by another."""
+    shown = clean[:8]
+    rows = [shown]
+    for damage in (old_photo, shifted_old_photo):
+        damaged = damage(shown, generator=generator_from(1))
+        rows += [damaged.image, model(damaged.image, damaged.mask)]
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, held_out: Dataset) -> dict[str, Figure]:
+    """PSNR and SSIM before and after, on the damage of the training and on the shifted one."""
+    x = held_out[torch.arange(len(held_out))]
+    data = f"{len(x)} held-out images"
+    figures = {}
+    for label, damage in (("", old_photo), ("shifted_", shifted_old_photo)):
+        damaged: Damaged = damage(x, generator=generator_from(1))
+        pairs = zip(damaged.image.split(64), damaged.mask.split(64), strict=True)
+        restored = torch.cat([model(image, mask) for image, mask in pairs])
+        for state, image in (("damaged", damaged.image), ("restored", restored)):
+            figures[f"{label}psnr_{state}"] = Figure(psnr(image, x).mean().item(), "dB", data)
+            figures[f"{label}ssim_{state}"] = Figure(ssim(image, x).mean().item(), "1", data)
+    return figures
+
+
+RESTORATION_RECIPES = [
+    Recipe(
+        name="dae_photos64",
+        description="Denoising autoencoder for old photographs, any multiple of 8 pixels",
+        architecture="DenoisingAutoencoder",
+        arguments={"channels": [32, 64, 96]},
+        data="bsds500",
+        n_images=60_000,
+        held_out=("photos", 96),
+        objective=DenoisingLoss,
+        evaluate=evaluate,
+        settings=Settings(steps=6500, batch_size=16),
+    ),
+    Recipe(
+        name="translation_photos64",
+        description="Latent translation for old photographs, any multiple of 4 pixels",
+        architecture="LatentTranslation",
+        arguments={"channels": [32, 64], "latent_channels": 16, "width": 64, "blocks": 4},
+        data="bsds500",
+        n_images=60_000,
+        held_out=("photos", 96),
+        objective=TranslationLoss,
+        evaluate=evaluate,
+        settings=Settings(steps=4000, batch_size=16),
+    ),
+]
