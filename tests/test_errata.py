@@ -3,6 +3,8 @@
 Each test carries the number of its entry on the page "Errata of the sources".
 """
 
+import math
+
 import pytest
 import torch
 from torch.linalg import eigvalsh, inv, matrix_norm, pinv
@@ -196,3 +198,31 @@ def test_e29_the_root_is_taken_pixel_by_pixel():
     with_global_norm = back(p / (eps**2 + p.square().sum()).sqrt())
     torch.testing.assert_close(pixelwise, true)
     assert (with_global_norm - true).norm() > 0.5 * true.norm()
+
+
+def test_e41_a_decoder_makes_laws_that_are_not_normal():
+    z = torch.randn(100_000, generator=torch.Generator().manual_seed(4)).double()
+    x = z.sign() + 0.1 * torch.randn(100_000, generator=torch.Generator().manual_seed(5)).double()
+    kurtosis = (x - x.mean()).pow(4).mean() / x.var() ** 2
+    assert kurtosis < 1.2  # a normal law has 3; two separate peaks have nearly 1
+
+
+def test_e42_every_latent_collapses():
+    """Eigenvalues of images in [0, 1] stay below n / 4, the printed loss asks for n / 2."""
+    n = 36
+    checkerboard = (torch.arange(n) % 2).double()
+    images = torch.stack([checkerboard, 1 - checkerboard])  # the largest variance there is
+    eigenvalues = torch.linalg.eigvalsh(images.T.cov(correction=0))
+    assert eigenvalues.max() <= n / 4 + 1e-12
+
+    def loss(weight, s2, value):
+        """Printed loss, in nats up to a constant, for one latent and data of variance value."""
+        variance = s2 / (weight**2 + s2)  # of the exact posterior
+        mean_square = weight**2 * value / (weight**2 + s2) ** 2
+        residual = value * (s2 / (weight**2 + s2)) ** 2 + weight**2 * variance
+        return residual / (2 * s2) + 0.5 * (mean_square + variance - 1 - math.log(variance))
+
+    for value in (0.1, 1.0, n / 4):
+        losses = [loss(weight, n / 2, value) for weight in (0.0, 0.1, 0.5, 1.0, 2.0)]
+        assert losses == sorted(losses)  # any use of the latent makes it worse
+    assert loss(2.0, 0.1, n / 4) < loss(0.0, 0.1, n / 4)  # with a small s it pays

@@ -27,7 +27,7 @@ from course_lib.training.recipes.vaes import NegativeElbo
 CHAPTER = "06_autoencoders"
 VAES = ("plates64", "portraits64", "photos64", "plates64_compact", "portraits64_compact")
 DAMAGES = {
-    "unstructured": partial(old_photo, with_structured=False),
+    "unstructured": partial(old_photo, structured=False),
     "structured": structured,
     "both": old_photo,
     "shifted": shifted_old_photo,

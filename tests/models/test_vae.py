@@ -54,9 +54,7 @@ def log_likelihood(x, vae):
 def best_log_likelihood(values):
     """Of any k-dimensional linear model, per image (Tipping & Bishop 1999)."""
     s2 = values[K:].mean()
-    return -0.5 * (
-        N * math.log(2 * math.pi) + values[:K].log().sum() + (N - K) * s2.log() + N
-    )
+    return -0.5 * (N * math.log(2 * math.pi) + values[:K].log().sum() + (N - K) * s2.log() + N)
 
 
 def expected_elbo(x, vae):

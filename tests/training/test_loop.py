@@ -54,8 +54,11 @@ class Failing(Regression):
             raise InterruptedError
         if self.failure == "loss":
             return loss * math.nan, figures
-        if self.failure == "gradient":  # finite loss, but the slope of a root at 0 is infinite
+        if self.failure == "gradient":  # finite loss, but 0 times the infinite slope of a root
             return loss + (self.model.weight.sum() * 0).sqrt(), figures
+        if self.failure == "infinite gradient":
+            weight = self.model.weight.sum()
+            return loss + (weight - weight.detach()).sqrt(), figures
         return 1e6 * loss, figures  # long
 
 
@@ -184,7 +187,7 @@ def test_shards_add_up_to_the_joint_batch(tmp_path, shards):
             assert line["mae"] == pytest.approx(same["mae"], rel=1e-6)
 
 
-@pytest.mark.parametrize("failure", ["loss", "gradient"])
+@pytest.mark.parametrize("failure", ["loss", "gradient", "infinite gradient"])
 def test_a_step_that_is_not_finite_is_skipped(tmp_path, failure):
     objective = Failing(failure, range(12))
     start = weights(objective.model)

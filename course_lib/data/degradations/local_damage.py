@@ -5,6 +5,7 @@ angle of the picture and t across it, both in pixels.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -40,18 +41,11 @@ def scratches(x: Tensor, *, generator: Generator, fill: float = 1.0) -> Damaged:
     at their ends and interrupted in places.
     """
     check_pictures("scratches", x, generator)
-    contact = (1 + 0.5 * clouds(x, 12, generator)).clamp(0, 1)
     count = uniform(x, 1, 7, generator).floor()
     damaged = untouched(x)
     for number in range(6):
-        steep, any_angle, opacity, dark = uniforms(
-            x, generator, (1.51, 1.63), (0, torch.pi), (0.5, 1), (0, 0.15)
-        )
-        angle = torch.where(_pixels(chosen(x, 2 / 3, generator)), steep, any_angle)
-        tone = torch.where(_pixels(chosen(x, 0.75, generator)), fill, dark)
-        stroke = _stroke(x, angle, (0.15, 0.7), (1, 2.8), 0.04, generator)
-        opacity = opacity * _pixels(number < count)
-        damaged = _paint(damaged, stroke * opacity * contact, tone)
+        one = partial(_scratch, generator=generator, fill=fill)
+        damaged = damage_rows(damaged, number < count, one)
     return damaged
 
 
@@ -88,14 +82,12 @@ def folds(x: Tensor, *, generator: Generator, fill: float = 1.0) -> Damaged:
 def dust(x: Tensor, *, generator: Generator, fill: float = 1.0) -> Damaged:
     """4 to 16 specks and up to three hairs a picture, light (`fill`) or dark."""
     check_pictures("dust", x, generator)
-    (dark,) = uniforms(x, generator, (0, 0.2))
-    tone = torch.where(_pixels(chosen(x, 0.7, generator)), fill, dark)
+    tone = _light_or_dark(x, generator, fill)
     damaged = _paint(untouched(x), _specks(x, generator), tone)
     hairs = uniform(x, 0, 4, generator).floor()
     for number in range(3):
-        (angle,) = uniforms(x, generator, (0, torch.pi))
-        hair = _stroke(x, angle, (0.04, 0.12), (0.7, 1.2), 0.6, generator)
-        damaged = _paint(damaged, hair * _pixels(number < hairs), tone)
+        one = partial(_hair, generator=generator, fill=fill)
+        damaged = damage_rows(damaged, number < hairs, one)
     return damaged
 
 
@@ -158,6 +150,26 @@ def _paint(damaged: Damaged, opacity: Tensor, tone: Tensor | float) -> Damaged:
     tone = torch.as_tensor(tone, dtype=opacity.dtype, device=opacity.device)
     image = torch.lerp(damaged.image, tone, opacity)
     return Damaged(image, torch.maximum(damaged.mask, (opacity > 0).to(opacity)))
+
+
+def _scratch(x: Tensor, *, generator: Generator, fill: float) -> Damaged:
+    steep, any_angle, opacity = uniforms(x, generator, (1.51, 1.63), (0, torch.pi), (0.5, 1))
+    angle = torch.where(_pixels(chosen(x, 2 / 3, generator)), steep, any_angle)
+    stroke = _stroke(x, angle, (0.15, 0.7), (1, 2.8), 0.04, generator)
+    contact = (1 + 0.5 * clouds(x, 12, generator)).clamp(0, 1)
+    return _paint(untouched(x), stroke * opacity * contact, _light_or_dark(x, generator, fill))
+
+
+def _hair(x: Tensor, *, generator: Generator, fill: float) -> Damaged:
+    (angle,) = uniforms(x, generator, (0, torch.pi))
+    stroke = _stroke(x, angle, (0.04, 0.12), (0.7, 1.2), 0.6, generator)
+    return _paint(untouched(x), stroke, _light_or_dark(x, generator, fill))
+
+
+def _light_or_dark(x: Tensor, generator: Generator, fill: float) -> Tensor:
+    """`fill` in three pictures of four, else nearly black."""
+    (dark,) = uniforms(x, generator, (0, 0.2))
+    return torch.where(_pixels(chosen(x, 0.75, generator)), fill, dark)
 
 
 def _stroke(

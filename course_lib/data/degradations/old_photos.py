@@ -42,7 +42,7 @@ def shifted_old_photo(x: Tensor, *, generator: Generator) -> Damaged:
     """Damage that `old_photo` never makes, to test what a method does beyond its training.
 
     Each picture has a clouded vignette (0.2 to 0.7) and smeared Poisson grain (40 to 400
-    photons); most are blurred by motion (3 to 9 pixels); some have a halftone screen, bands, or
+    photons); most are blurred by motion (2 to 7 pixels); some have a halftone screen, bands, or
     wide curved scratches, which alone are in the mask.
     """
     check_pictures("shifted_old_photo", x, generator)
@@ -79,7 +79,7 @@ PRESETS: dict[str, Callable[..., Damaged]] = {
 
 
 def _random_motion(x: Tensor, *, generator: Generator) -> Tensor:
-    return motion_blur(x, uniform(x, 3, 9, generator), uniform(x, 0, torch.pi, generator))
+    return motion_blur(x, uniform(x, 2, 7, generator), uniform(x, 0, torch.pi, generator))
 
 
 def _random_vignette(x: Tensor, *, generator: Generator) -> Tensor:
@@ -91,7 +91,7 @@ def _random_grain(x: Tensor, *, generator: Generator) -> Tensor:
 
 
 def _random_halftone(x: Tensor, *, generator: Generator) -> Tensor:
-    return halftone(x, uniform(x, 0.15, 0.4, generator), uniform(x, 3, 6, generator))
+    return halftone(x, uniform(x, 0.1, 0.3, generator), uniform(x, 3, 6, generator))
 
 
 def _random_banding(x: Tensor, *, generator: Generator) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from course_lib.data.degradations import Damaged, old_photo, shifted_old_photo, unstructured
+from course_lib.data.degradations import Damaged, faded, old_photo, shifted_old_photo
 from course_lib.metrics import psnr, ssim
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.translation import LatentTranslation
@@ -55,7 +55,11 @@ class TranslationLoss(Objective):
             return loss, {"clean_mse": figures["mse"]}
         damaged = old_photo(batch, generator=generator)
         if player == "damaged":
-            x = torch.where(_some(batch, 0.25, generator), fade(batch, generator), damaged.image)
+            x = torch.where(
+                _some(batch, 0.25, generator),
+                faded(batch, generator=generator).image,
+                damaged.image,
+            )
             loss, figures = negative_elbo(model.damaged, x, beta, generator)
             return loss, {"damaged_mse": figures["mse"]}
         with torch.no_grad():
@@ -74,12 +78,6 @@ class TranslationLoss(Objective):
 
     def preview(self, model: nn.Module) -> Tensor:
         return restored_rows(model, self.held_out)
-
-
-def fade(x: Tensor, generator: Generator) -> Tensor:
-    """Low contrast and lifted blacks on top of the unstructured damage: no pairs are made of it."""
-    contrast, black = torch.rand(2, len(x), 1, 1, 1, generator=generator).to(x) * 0.4
-    return black + (1 - contrast - black).clamp(min=0.3) * unstructured(x, generator=generator)
 
 
 def _some(x: Tensor, share: float, generator: Generator) -> Tensor:

@@ -1,0 +1,592 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Autoencoders, and old photographs
+#
+# **You will see** two worlds of images that can be drawn without end, how an
+# image becomes a few numbers and what that costs in nats, a loss that kills
+# every latent without a warning, and three ways to repair an old photograph,
+# with what each of them invents.
+#
+# **You need** {doc}`chapter 4 <04_smoothed_tv>` (total variation) and
+# {doc}`chapter 5 <05_measuring>` (PSNR, SSIM).
+
+# %% tags=["hide-input"]
+import math
+
+import torch
+
+from course_lib.book import budget_card
+from course_lib.checks import (
+    check_attention,
+    check_loss_in_nats,
+    check_rate,
+    check_to_display,
+)
+from course_lib.data import load_crops, load_photo, plates, portraits
+from course_lib.data.degradations import PRESETS, old_photo, shifted_old_photo
+from course_lib.experiments.autoencoders import (
+    ReportLoss,
+    active_latents,
+    classical,
+    load_restorers,
+    reconstruct,
+    small_plates,
+    train_small,
+)
+from course_lib.inference import tiled
+from course_lib.metrics import psnr
+from course_lib.models import LinearAutoencoder, linear_vae, load_pretrained
+from course_lib.models.vae import rate
+from course_lib.plotting import compare, show_images
+from course_lib.random import generator_from
+from course_lib.results import load_results
+from course_lib.training.recipes.vaes import NegativeElbo
+
+# %% tags=["remove-input"]
+budget_card("06_autoencoders")
+
+# %% tags=["remove-cell"]
+results = load_results("06_autoencoders")
+results.glue()
+
+# %% [markdown]
+# ## Two worlds without end
+#
+# A learned method needs images by the thousand. Photographs of people come
+# with licences and with people; so this book draws its own. A **portrait** is
+# a head described by a signed distance function, lit, and marched by rays; a
+# **plate** is one character on worn metal. Image number $i$ is a function of
+# a seed and of $i$ alone, and comes with the **factors** that made it: pose,
+# light, hair, glasses, smile, or which character it is. That is a luxury no
+# photograph offers: later chapters will ask for $p(\text{character} \mid y)$
+# and know the answer.
+
+# %%
+heads, people = portraits.sample(torch.arange(12), seed=7)
+signs, letters = plates.sample(torch.arange(12), seed=7)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Twelve portraits and twelve plates, 64 x 64 pixels. No person, no car: all of it is computed.", "name": "fig-worlds"}, "image": {"alt": "Two rows of puppet heads with different hair, glasses, beards and light, and two rows of single letters and digits on dirty plates."}}
+show_images(torch.cat([heads, signs]), columns=6)
+
+# %% [markdown]
+# ## From principal components to an autoencoder
+#
+# An **autoencoder** sends an image $x \in \mathbb R^n$ through a bottleneck of
+# $k \ll n$ numbers and back, $\hat x = D(E(x))$, and is trained to make
+# $\lVert x - \hat x\rVert^2$ small. If both maps are linear, the optimum is
+# known {cite:p}`baldi1989neural`: $D$ spans the $k$ leading principal
+# components, and what is lost is the energy of the others,
+#
+# $$ \min \; \mathbb E\lVert x - \hat x\rVert^2
+#    = \sum_{i > k} \lambda_i . $$ (eq-pca)
+
+# %%
+clean = plates.sample(torch.arange(1500), seed=0)[0]
+linear = LinearAutoencoder.principal_components(clean, 64)
+compact = load_pretrained("vae_plates64_compact")
+test = plates.sample(torch.arange(8), seed=2)[0]
+print(f"64 components: {psnr(linear(test), test).mean():.1f} dB")
+print(f"64 latents:    {psnr(reconstruct(compact, test), test).mean():.1f} dB")
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates (top), 64 principal components (middle), and a network with a bottleneck of the same 64 numbers (bottom). Components can only be added up, so an edge that moves leaves ghosts; a network can bend.", "name": "fig-pca"}, "image": {"alt": "Eight plates; below them versions with grey ghosts around the letters; below those, sharper letters on clean plates."}}
+show_images(
+    torch.cat([test, linear(test), reconstruct(compact, test)]), columns=8
+)
+
+# %% [markdown]
+# On {glue:text}`pca_64:n` held-out plates, 16, 64 and 256 components reach
+# {glue:text}`pca_16:.1f`, {glue:text}`pca_64:.1f` and
+# {glue:text}`pca_256:.1f` dB; the network with 64 latents reaches
+# {glue:text}`compact_same_plates:.1f` dB.
+#
+# ## The ELBO is an equality
+#
+# A bottleneck alone says nothing about which of its values mean an image. A
+# **variational autoencoder** {cite:p}`kingma2014auto` makes it a random
+# variable with a known law, $z \sim \mathcal N(0, I)$, and the decoder a
+# conditional law, $p_\theta(x \mid z) = \mathcal N(D_\theta(z), s^2 I)$. (The
+# *latent* and the *conditional* laws are Gaussian; $p_\theta(x)$ is not, and
+# nobody assumes that the data are.) The encoder proposes
+# $q_\varphi(z \mid x) = \mathcal N(m(x), \operatorname{diag} v(x))$. Start
+# from $p_\theta(x) = p_\theta(x, z) / p_\theta(z \mid x)$, true for every
+# $z$, take the logarithm, multiply and divide by $q_\varphi$, and average
+# over $z \sim q_\varphi(\cdot \mid x)$:
+#
+# $$ \log p_\theta(x) =
+#    \underbrace{\mathbb E_q \log\frac{p_\theta(x, z)}{q_\varphi(z\mid x)}}_{
+#    \text{ELBO}(x)}
+#    + \underbrace{\mathrm{KL}\bigl(q_\varphi(z \mid x)\,\Vert\,
+#      p_\theta(z \mid x)\bigr)}_{\ge 0} . $$ (eq-elbo)
+#
+# Not a bound first: an equality, whose last term cannot be negative. And the
+# ELBO splits into two prices in nats, what it costs to describe $z$, and what
+# $z$ leaves to be described:
+#
+# $$ -\text{ELBO}(x) =
+#    \underbrace{\mathrm{KL}\bigl(q_\varphi(z\mid x)\,\Vert\,\mathcal N(0, I)
+#    \bigr)}_{\text{rate}}
+#    + \underbrace{\mathbb E_q\Bigl[\frac{\lVert x - D_\theta(z)\rVert^2}{2 s^2}
+#    \Bigr] + n\log s + \frac n2\log 2\pi}_{\text{distortion}} . $$ (eq-rate)
+#
+# Where $D$ is affine everything is Gaussian, and {eq}`eq-elbo` can be checked
+# to the last digit: $p(x)$ is then probabilistic PCA
+# {cite:p}`tipping1999probabilistic`.
+
+# %%
+vae = linear_vae(latent_dim=2, img_size=(1, 2, 3)).double()
+W, b, s2 = vae.decoder[0].weight, vae.decoder[0].bias, vae.noise_std**2
+x = torch.rand(1, 1, 2, 3, generator=generator_from(0)).double()
+q = vae.encode(x)
+
+precision = torch.eye(2) + W.T @ W / s2  # of p(z | x)
+mean = precision.inverse() @ W.T @ (x.flatten() - b) / s2
+posterior = torch.distributions.MultivariateNormal(mean, precision.inverse())
+proposal = torch.distributions.MultivariateNormal(
+    q.mean[0], torch.diag_embed(q.variance[0])
+)
+marginal = torch.distributions.MultivariateNormal(
+    b, W @ W.T + s2 * torch.eye(6)
+)
+residual = (vae.decode(q.mean).mean - x).square().sum()
+spread = (q.variance[0] * W.square().sum(0)).sum()
+distortion = (residual + spread) / (2 * s2) + 3 * (2 * math.pi * s2).log()
+elbo = -(distortion + rate(q).sum())
+gap = torch.distributions.kl_divergence(proposal, posterior)
+log_p = marginal.log_prob(x.flatten())
+print(f"ELBO {elbo:.10f} + KL {gap:.10f} = {elbo + gap:.10f}")
+print(f"log p(x)                              = {log_p:.10f}")
+
+# %% tags=["remove-cell"]
+assert abs(elbo + gap - log_p) < 1e-9
+
+# %% [markdown]
+# The expectation over $q$ is estimated with one draw, written as a function of
+# noise that does not depend on the parameters, $z = m(x) + \sqrt{v(x)}
+# \odot \varepsilon$ with $\varepsilon \sim \mathcal N(0, I)$: the
+# **reparameterisation** through which gradients reach the encoder. The rate
+# needs no draw.
+#
+# :::{exercise} The rate
+# :label: ex-rate
+#
+# Write $\mathrm{KL}(\mathcal N(m, e^{2\ell}) \Vert \mathcal N(0, I))$ for
+# means and log standard deviations of shape `(B, ...)`, one value an image.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def my_rate(mean, log_std):
+    ### BEGIN SOLUTION
+    nats = 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
+    return nats.flatten(1).sum(1)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_rate(my_rate)
+
+# %% [markdown]
+# ## The loss that kills every latent
+#
+# A student report on old photographs, one of the sources of this book, and
+# many tutorials train with
+#
+# $$ \frac1n\lVert x - \hat x\rVert^2 + \mathrm{KL} . $$ (eq-report)
+#
+# It looks like {eq}`eq-rate`, with the error as a *mean* and the rate as a
+# *sum*. Multiply the distortion out: $\lVert x - \hat x\rVert^2 / n =
+# \lVert x - \hat x\rVert^2 / (2 s^2)$ for $s^2 = n / 2$. For images of
+# 64 x 64 pixels this decoder claims a noise of $s = 45$, where white is 1. A
+# latent along an eigenvector of the data with variance $\lambda$ is worth its
+# rate only if $\lambda > s^2$ {cite:p}`lucas2019dont`; the pixels of a plate
+# have a variance near 0.04 each, 164 in all, so nothing is ever worth it. The
+# optimum is to ignore $z$ and to draw the mean image: **posterior collapse**.
+# The same network, start, data and number of steps; only the loss differs:
+
+# %%
+small = small_plates(1000)
+steps = 250
+collapsed = train_small(ReportLoss, small, steps)
+healthy = train_small(NegativeElbo, small, steps)
+for name, model in {"report": collapsed, "ELBO": healthy}.items():
+    print(f"{name}: {active_latents(model, small)} of 8 latents are active")
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Small plates (top), reconstructed by the network trained with the report's loss (middle: the same grey for all, whatever goes in), and with the ELBO (bottom).", "name": "fig-collapse"}, "image": {"alt": "Eight small plates; below, eight identical blurred grey squares; below, eight blurred but different plates with recognisable strokes and brightness."}}
+shown = small[:8]
+show_images(
+    torch.cat(
+        [shown, reconstruct(collapsed, shown), reconstruct(healthy, shown)]
+    ),
+    columns=8,
+)
+
+# %% tags=["remove-cell"]
+assert active_latents(collapsed, small) == 0
+assert active_latents(healthy, small) >= 4
+
+# %% [markdown]
+# No error, no warning, a loss that falls nicely. The cure is to write
+# {eq}`eq-rate` as it is. And $s$? Setting the derivative of {eq}`eq-rate` to
+# zero gives $s^2 = \mathbb E\lVert x - D(z)\rVert^2 / n$: the mean squared
+# residual, which training can simply follow
+# {cite:p}`rybkin2021simple`. (Erratum E42; with 1000 steps,
+# {glue:text}`loss_report_active:.0f` latents against
+# {glue:text}`loss_elbo_active:.0f`, {glue:text}`loss_report_psnr:.1f` against
+# {glue:text}`loss_elbo_psnr:.1f` dB.)
+#
+# :::{exercise} A loss in nats
+# :label: ex-nats
+#
+# Write $-\text{ELBO}$ for an image of `n` numbers, given its mean squared
+# error, its rate in nats and the noise $s$ of the decoder.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def loss_in_nats(mse, rate_in_nats, n, s):
+    ### BEGIN SOLUTION
+    distortion = n * mse / (2 * s**2) + n * math.log(s)
+    return distortion + n / 2 * math.log(2 * math.pi) + rate_in_nats
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_loss_in_nats(loss_in_nats)
+
+# %% [markdown]
+# ## The picture that could not be shown
+#
+# The report's autoencoder did predict something; its Figure 3 shows noise of
+# wrong colours, and there the work stopped. Networks answer in the range that
+# they were trained in, often $[-1, 1]$; they overshoot; and libraries
+# disagree on where channels go. Here is one good prediction, shown in four
+# ways. Which mistake made which picture?
+
+# %%
+x = portraits.sample(torch.tensor([3]), seed=5, colour=True, size=96)[0][0]
+prediction = 1.15 * (2 * x - 1)  # a network's answer: in [-1, 1], and beyond
+
+
+def as_bytes(numbers):
+    return numbers.to(torch.int32).to(torch.uint8)  # wraps around, like numpy
+
+
+mistakes = {
+    "a": prediction.clamp(0, 1),
+    "b": as_bytes((prediction + 1) * 127.5) / 255,
+    "c": ((prediction + 1) / 2).clamp(0, 1).flip(0),
+    "d": ((prediction + 1) / 2).clamp(0, 1).movedim(0, -1).reshape(3, 96, 96),
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One prediction, wrongly shown: (a) the range [-1, 1] taken for [0, 1], (b) converted to bytes without clamping, so that what is too bright starts again from black, (c) red and blue exchanged, (d) channels-last numbers read as channels-first. Last, as it should be.", "name": "fig-display"}, "image": {"alt": "Five versions of one portrait: one almost black, one with speckles of inverted colour in its brightest and darkest parts, one with a bluish face, one of nine small grey repeated heads in stripes, and the right one."}}
+show_images(
+    mistakes | {"right": ((prediction + 1) / 2).clamp(0, 1)}, columns=5
+)
+
+# %% [markdown]
+# :::{exercise} For the screen
+# :label: ex-display
+#
+# Write the conversion from a network's `(C, H, W)` in about $[-1, 1]$ to
+# `(H, W, C)` in bytes, as the viewers of images expect it: no wrapping, and
+# no number off by more than half a grey level.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def to_display(x):
+    ### BEGIN SOLUTION
+    levels = ((x.clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8).movedim(0, -1)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_to_display(to_display)
+
+# %% [markdown]
+# ## What the latents know
+#
+# The VAEs that come with this book. A **convolutional** one keeps a map of
+# latents, a few for every patch of 8 x 8 pixels; a **compact** one has a
+# single vector for the whole image.
+
+# %% tags=["hide-input", "nbval-check-output"]
+results.table(
+    {
+        "plates64": "plates",
+        "portraits64": "portraits",
+        "photos64": "photographs",
+        "plates64_compact": "plates, compact",
+        "portraits64_compact": "portraits, compact",
+    },
+    {
+        "reconstruction": "PSNR (dB)",
+        "rate": "rate (nats)",
+        "elbo": "ELBO (nats a pixel)",
+        "active_latents": "active latents",
+        "latents": "latents",
+    },
+    "{column}_{row}",
+    fmt=".2f",
+)
+
+# %% [markdown]
+# The map has the better pictures, but its prior $\mathcal N(0, I)$ makes all
+# its latents independent: it knows what patches look like and nothing of how
+# they fit together. The vector has coarser pictures, and a prior from which
+# heads come out.
+
+# %%
+names = ("plates64", "plates64_compact", "portraits64", "portraits64_compact")
+drawn = torch.cat(
+    [
+        load_pretrained(f"vae_{name}").sample(8, generator=generator_from(4))
+        for name in names
+    ]
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Samples of the prior, from top to bottom: plates by a map of latents, plates by one vector, portraits by a map, portraits by one vector.", "name": "fig-prior"}, "image": {"alt": "Four rows of eight images: patches of plate texture without letters, soft shapes like letters, cloudy patches, and soft heads with hair and eyes."}}
+show_images(drawn, columns=8)
+
+# %% [markdown]
+# Walk along one latent, with the others held still, and see what it has come
+# to mean. Nobody told the network about light or pose:
+
+# %%
+faces = load_pretrained("vae_portraits64_compact")
+q = faces.encode(heads[:1])
+price = 0.5 * (q.mean**2 + q.variance - 1) - q.stddev.log()
+strongest = price[0].argsort(descending=True)[:4]
+walks = []
+for latent in strongest:
+    z = q.mean.repeat(7, 1)
+    z[:, latent] = torch.linspace(-2.5, 2.5, 7)
+    walks.append(faces.decode(z).mean)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One portrait, with one latent moved from -2.5 to 2.5 in each row: the four latents that carry most nats for it.", "name": "fig-walks"}, "image": {"alt": "Four rows of seven soft heads; along each row the head turns, or its light, hair, background or face changes gradually."}}
+show_images(torch.cat(walks), columns=7)
+
+# %% [markdown]
+# ## Old photographs
+#
+# What old photographs suffer comes in two kinds. **Unstructured** damage is
+# everywhere and leaves no hole: blur, grain, fading, loss of resolution,
+# compression. **Structured** damage is somewhere and leaves nothing: scratches,
+# folds, dust, stains, torn corners; it comes with a mask. The recipe is that
+# of {cite:t}`wan2020bringing`, drawn anew for every image:
+
+# %%
+x = load_photo("grace_hopper", 192)
+kinds = ("worn", "cracked", "dusty", "stained", "torn", "old", "shifted")
+damages = {
+    kind: PRESETS[kind](x, generator=generator_from(8)).image for kind in kinds
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One photograph, damaged in seven ways. `worn` is unstructured; the next four are structured; `old` is both, the damage of the training; `shifted` is made of other things, none of which occurs in training: smeared grain, a vignette, motion blur, bands, a halftone screen.", "name": "fig-damage"}, "image": {"alt": "Grace Hopper eight times: whole, blurred and noisy, with folds and scratches, with dust and hairs, with stains, with missing corners, with several of these, and with a dark vignette, streaks and grain."}}
+show_images({"original": x} | damages, columns=4)
+
+# %% [markdown]
+# Four methods:
+#
+# * **classical**: a median filter, then smoothed total variation, which also
+#   fills the mask; filter size and weight chosen *for each image by looking
+#   at the truth*, so no classical tuning can do better.
+# * **projection**: $D(E(y))$ with the VAE of clean photographs, what the
+#   report set out to do. A decoder that can only draw clean photographs
+#   should turn a damaged one into a clean one; but its encoder has never seen
+#   damage, and a good autoencoder reproduces scratches too.
+# * **direct**: a denoising autoencoder, from (damaged, mask) to clean, trained
+#   with the squared error. Its optimum is $\mathbb E[x \mid y]$. Each stage of
+#   its encoder is handed to its decoder, so that what is intact need not pass
+#   the bottleneck.
+# * **translation** {cite:p}`wan2020bringing`: a VAE for damaged images, a VAE
+#   for clean ones, each trained without pairs, and a map
+#   $T: Z_{\text{damaged}} \to Z_{\text{clean}}$ between their latents, trained
+#   on pairs. $\hat x = D_{\text{clean}}(T(E_{\text{damaged}}(y)))$.
+
+# %%
+crops = load_crops(5, seed=3).images
+damaged = old_photo(crops, generator=generator_from(6))
+restorers = load_restorers()
+rows = [damaged.image, classical(damaged, crops)]
+rows += [restore(*damaged) for restore in restorers.values()]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: damaged, classical, projection, direct, translation, and the truth; PSNR below each. Crops of 64 x 64 pixels from photographs that no network has seen.", "name": "fig-restored"}, "image": {"alt": "Six rows of five crops. White scratches and spots in the first row; smooth patches in the second; the scratches still there in the third; clean and slightly soft in the fourth and fifth; the sharp originals in the last."}}
+show_images(
+    torch.cat([*rows, crops]),
+    captions=[
+        f"{psnr(u[None], x[None]).item():.1f} dB"
+        for row in rows
+        for u, x in zip(row, crops, strict=True)
+    ]
+    + [""] * 5,
+    columns=5,
+)
+
+# %% [markdown]
+# Over {glue:text}`psnr_direct_both:n` crops of all test photographs:
+
+# %% tags=["hide-input", "nbval-check-output"]
+results.table(
+    {
+        "damaged": "damaged",
+        "classical": "classical, by oracle",
+        "projection": "VAE projection",
+        "direct": "direct",
+        "translation": "latent translation",
+    },
+    {
+        "unstructured": "unstructured",
+        "structured": "structured",
+        "both": "both",
+        "shifted": "shifted",
+    },
+    "psnr_{row}_{column}",
+    fmt=".2f",
+)
+
+# %% [markdown]
+# And in SSIM:
+
+# %% tags=["hide-input", "nbval-check-output"]
+results.table(
+    {
+        "damaged": "damaged",
+        "classical": "classical, by oracle",
+        "projection": "VAE projection",
+        "direct": "direct",
+        "translation": "latent translation",
+    },
+    {
+        "unstructured": "unstructured",
+        "structured": "structured",
+        "both": "both",
+        "shifted": "shifted",
+    },
+    "ssim_{row}_{column}",
+    fmt=".3f",
+)
+
+# %% [markdown]
+# ### A hole must not be listened to
+#
+# A convolution sees the white paint of a hole as white. Inside the map $T$
+# sits a **partial non-local block**: every position compares itself with all
+# *valid* positions, $S = \operatorname{softmax}(\theta(x)^\top\phi(x))$ with
+# the columns of the hole left out, and what it gathers replaces the features
+# in the hole only.
+#
+# :::{exercise} Attention past a hole
+# :label: ex-attention
+#
+# Write $S$ for scores `(N, N)` and `lost` `(N,)`, True in the hole: rows sum
+# to 1 over valid columns. If everything is lost, $S = 0$.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def valid_attention(scores, lost):
+    ### BEGIN SOLUTION
+    weights = scores.masked_fill(lost, -torch.inf).softmax(dim=1)
+    return weights.nan_to_num(0.0)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_attention(valid_attention)
+
+# %% [markdown]
+# ### Whole photographs
+#
+# The networks were trained on 64 x 64 pixels. Larger photographs go through in
+# overlapping tiles whose weights fall to zero at their borders.
+
+# %%
+photo = load_photo("astronaut", 256)
+worn = old_photo(photo, generator=generator_from(11))
+direct = tiled(restorers["direct"], *worn)
+
+# %% tags=["hide-input"]
+compare(
+    worn.image,
+    direct,
+    ("damaged", "direct"),
+    truth=photo,
+    alt="A damaged portrait of an astronaut, and its restoration without scratches.",
+    caption="The damage of the training. Move the handle.",
+)
+
+# %%
+other = shifted_old_photo(photo, generator=generator_from(2))
+translated = tiled(restorers["translation"], *other)
+
+# %% tags=["hide-input"]
+compare(
+    other.image,
+    translated,
+    ("shifted damage", "latent translation"),
+    truth=photo,
+    alt="The astronaut with vignette, bands and grain, and the restoration of it.",
+    caption="Damage of kinds that no network has seen in training.",
+)
+
+# %% [markdown]
+# ### What each invents
+#
+# Where the mask is 1 nothing was measured: whatever stands there afterwards
+# was invented. A missing corner, filled by each method, and the error:
+
+# %%
+face = load_photo("chelsea", 64)
+hole = torch.zeros_like(face)
+hole[..., 18:34, 34:52] = 1
+torn = torch.where(hole > 0, 1.0, face)
+filled = {name: restore(torn, hole) for name, restore in restorers.items()}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "An eye of a cat is torn out. The projection keeps the white paper; the direct network puts fur of medium grey, the mean over all that could be there; the translation gathers features from elsewhere. None of them knows that cats have two eyes. Below: absolute errors, white from 0.5.", "name": "fig-invented"}, "image": {"alt": "Five pictures of a cat's face, one with a white rectangle over an eye, and three fillings of it; below them maps that are bright inside the rectangle."}}
+pictures = {"truth": face, "torn": torn} | filled
+errors = [2 * (u - face).abs() for u in pictures.values()]
+show_images(
+    [*pictures.values(), *errors],
+    list(pictures) + [""] * 5,
+    captions=[""] * 2
+    + [f"{psnr(u, face).item():.1f} dB" for u in filled.values()]
+    + [""] * 5,
+    columns=5,
+)
+
+# %% [markdown]
+# ## The same in deepinv
+#
+# ```python
+# import deepinv
+#
+# x = load_photo("camera", 128)
+# theirs = deepinv.models.MedianFilter(3)(x, 0.0)
+# inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+# ours = x.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4).median(-1).values
+# gap = (theirs[inner] - ours).abs().max()
+# ```
+#
+# ## Go further
+#
+# * `course train vae_plates64` trains any of these networks again, on a CPU or
+#   a GPU, with your own images through `--data` and `--root`; kill it, start
+#   it again, and it ends with the same weights.
+# * {cite:t}`kingma2014auto` is short and worth reading; {cite:t}`lucas2019dont`
+#   explains collapse in the linear case, where everything can be computed.
+# * {cite:t}`wan2020bringing` add two adversarial losses and train on 256 x 256
+#   crops with GPUs; what changes in {numref}`fig-invented` with them?
