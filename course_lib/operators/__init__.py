@@ -17,6 +17,7 @@ from course_lib.operators.point_spread import (
     defocus_kernel,
     gaussian_kernel,
     motion_kernel,
+    wrap_kernel,
 )
 from course_lib.operators.tomography import Tomography
 
@@ -41,4 +42,5 @@ __all__ = [
     "gaussian_kernel",
     "motion_kernel",
     "to_deepinv",
+    "wrap_kernel",
 ]

@@ -112,6 +112,24 @@ def bicubic_kernel(factor: int, dtype: torch.dtype = torch.float32) -> Float[Ten
     return _separable(torch.where(t <= 1, near, torch.where(t <= 2, far, 0)), dtype)
 
 
+def wrap_kernel(kernel: Float[Tensor, "1 1 h w"], size: tuple[int, int]) -> Tensor:
+    """A kernel that reaches farther than a periodic image of `size` (H, W), made to fit.
+
+    On such an image two taps that are H rows (or W columns) apart read the same pixel: they are
+    added up. The convolution stays what it was.
+    """
+    wrapped = kernel
+    for dim, side in zip((-2, -1), size, strict=True):
+        length = wrapped.shape[dim]
+        if length <= side:
+            continue
+        places = (torch.arange(length, device=kernel.device) - length // 2 + side // 2) % side
+        shape = list(wrapped.shape)
+        shape[dim] = side
+        wrapped = wrapped.new_zeros(shape).index_add(dim, places, wrapped)
+    return wrapped
+
+
 def _taps(factor: int) -> Tensor:
     """Offsets t of the image pixels u(s i + t) that a prefilter may read."""
     if factor < 1:

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from course_lib.operators import (
+    Blur,
     airy_kernel,
     bicubic_kernel,
     box_kernel,
     defocus_kernel,
     gaussian_kernel,
     motion_kernel,
+    wrap_kernel,
 )
 
 FAMILIES = {
@@ -203,3 +205,22 @@ def test_bicubic_of_factor_one_changes_nothing():
     dirac = torch.zeros_like(kernel)
     dirac[..., 3, 3] = 1
     assert torch.equal(kernel, dirac)
+
+
+@pytest.mark.parametrize("size", [(20, 20), (21, 13), (40, 30), (64, 64)])
+def test_wrapped_kernel_is_the_same_convolution(size):
+    """On a periodic image = on the same image laid out 5 x 5 times, where the kernel fits."""
+    kernel = bicubic_kernel(8, torch.float64)
+    wrapped = wrap_kernel(kernel, size)
+    assert max(wrapped.shape[-2] - size[0], wrapped.shape[-1] - size[1]) <= 0
+    assert wrapped.sum() == pytest.approx(kernel.sum().item(), rel=1e-13)
+    x = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    large = x.repeat(1, 1, 5, 5)
+    expected = Blur(kernel, (1, *large.shape[-2:])).A(large)[..., : size[0], : size[1]]
+    found = Blur(wrapped, (1, *size)).A(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)  # FFT rounding
+
+
+def test_a_kernel_that_fits_is_not_touched():
+    kernel = gaussian_kernel(1.0)
+    assert wrap_kernel(kernel, (64, 64)) is kernel

@@ -5,7 +5,7 @@ from torch import Generator, LongTensor, Tensor
 from torch.nn.functional import nll_loss
 
 from course_lib.models.classifier import PlateReader
-from course_lib.operators import Downsampling, bicubic_kernel
+from course_lib.operators import Downsampling, bicubic_kernel, wrap_kernel
 from course_lib.random import generator_from, normal_like
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
@@ -29,7 +29,7 @@ class Labelled:
 
 def sensor(factor: int, size: int) -> Downsampling:
     """x1 / factor with the bicubic prefilter: what every chapter calls a low resolution."""
-    kernel = bicubic_kernel(factor) if factor > 1 else None
+    kernel = wrap_kernel(bicubic_kernel(factor), (size, size)) if factor > 1 else None
     return Downsampling((1, size, size), factor, kernel=kernel)
 
 

@@ -113,7 +113,7 @@ VAE_RECIPES = [
         data="plates",
         n_images=64_000,
         held_out=("plates", 512),
-        settings=Settings(steps=4500, batch_size=16),
+        settings=Settings(steps=3500, batch_size=16),
     ),
     vae_recipe(
         "vae_portraits64",
@@ -123,7 +123,7 @@ VAE_RECIPES = [
         data="portraits",
         n_images=10_000,
         held_out=("portraits", 512),
-        settings=Settings(steps=4500, batch_size=16),
+        settings=Settings(steps=3500, batch_size=16),
     ),
     vae_recipe(
         "vae_plates64_compact",
@@ -144,6 +144,6 @@ VAE_RECIPES = [
         data="portraits",
         n_images=10_000,
         held_out=("portraits", 512),
-        settings=Settings(steps=6000, batch_size=16),
+        settings=Settings(steps=5000, batch_size=16),
     ),
 ]

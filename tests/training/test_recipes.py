@@ -1,0 +1,110 @@
+"""Every recipe trains for some steps, improves, and leaves weights with a complete card."""
+
+import json
+import os
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from course_lib.cli import app
+from course_lib.data import load_crops
+from course_lib.data.worlds import ImageSet
+from course_lib.models import load_pretrained
+from course_lib.models.pretrained import WEIGHTS, build
+from course_lib.project import CourseError
+from course_lib.random import generator_from
+from course_lib.training import ship
+from course_lib.training.recipes import RECIPES, find_recipe
+from course_lib.training.recipes.vaes import follow_residual, negative_elbo
+
+
+@pytest.fixture
+def tiny_worlds(monkeypatch, tmp_path):
+    """Every set of images is 48 crops of the bundled photographs, with made-up labels."""
+    images = (load_crops(48).images * 255).round().byte()
+
+    def load(name, split="train", n=None, *, root=None, quiet=False):
+        return ImageSet(images, name, "test", labels=torch.arange(48) % 36)
+
+    monkeypatch.setattr(ship, "load_world", load)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_trains_and_ships(name, tiny_worlds):
+    """Three steps: weights move, stay finite, and come back from the file with figures."""
+    recipe = find_recipe(name)
+    training = ship.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
+    assert training.steps == 3
+    assert training.skipped == 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.settings.seed)
+        start = build(recipe.architecture, dict(recipe.arguments)).state_dict()
+    moved = [key for key, value in training.raw.state_dict().items() if (value != start[key]).any()]
+    assert len(moved) > 0.9 * len(start)
+
+    card = ship.ship_weights(recipe, training, tiny_worlds, command=f"course train {name}")
+    assert card == json.loads((tiny_worlds / f"{name}.json").read_text())
+    assert card["figures"]
+    assert all(isinstance(figure["value"], float | int) for figure in card["figures"].values())
+    loaded = load_pretrained(name, folder=tiny_worlds).state_dict()
+    for key, value in training.model.state_dict().items():
+        torch.testing.assert_close(loaded[key], value, rtol=2**-10, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_card_belongs_to_its_recipe(name):
+    """The file that comes with the course was made by the recipe as it stands."""
+    card, recipe = json.loads((WEIGHTS / f"{name}.json").read_text()), find_recipe(name)
+    assert card["architecture"] == recipe.architecture
+    assert card["arguments"] == dict(recipe.arguments)
+    assert card["command"].startswith(f"course train {name}")
+    assert card["steps"] == recipe.settings.steps
+    assert card["batch_size"] == recipe.settings.batch_size
+
+
+def test_no_weights_without_a_recipe():
+    assert {card.stem for card in WEIGHTS.glob("*.json")} <= RECIPES.keys()
+
+
+def test_loss_of_a_vae_is_its_elbo():
+    """With the noise level at the batch's own residual, loss = -ELBO / n for the same draw."""
+    vae = build("conv_vae", {"channels": [4], "latent_channels": 2, "blocks": 1, "tail": 4})
+    x = load_crops(3).images
+    loss, figures = negative_elbo(vae, x, 1.0, generator_from(0))
+    vae.noise_std.copy_(torch.maximum(vae.noise_std, 0.75 * figures["mse"].sqrt()))
+    elbo = vae.elbo(x, generator=generator_from(0))
+    # float32 sums of 4096 terms of size 1
+    torch.testing.assert_close(loss, -elbo.value.mean() / x[0].numel(), rtol=1e-4, atol=1e-5)
+
+
+def test_noise_level_follows_the_residual():
+    """It moves a fiftieth of the way, never below the floor, and ignores what is not finite."""
+    vae = build("conv_vae", {"channels": [4], "latent_channels": 2, "blocks": 1, "tail": 4})
+    follow_residual(vae, 0.04)
+    assert vae.noise_std.item() == pytest.approx(0.1 + 0.02 * (0.2 - 0.1))
+    follow_residual(vae, float("nan"))
+    assert vae.noise_std.item() == pytest.approx(0.102)
+    for _ in range(500):
+        follow_residual(vae, 0.0, noise_floor=0.05)
+    assert vae.noise_std.item() == pytest.approx(0.05, rel=1e-3)
+
+
+def test_unknown_recipe():
+    with pytest.raises(CourseError, match=r"No recipe 'vae_mnist'. There are: vae_photos64"):
+        find_recipe("vae_mnist")
+
+
+def test_command(tiny_worlds, monkeypatch):
+    """`course train` lists recipes; with a name it trains, says what it measured, and resumes."""
+    runner = CliRunner()
+    assert set(RECIPES) <= set(re.findall(r"^\w+", runner.invoke(app, ["train"]).output, re.M))
+    call = ["train", "vae_plates64", "--steps", "2", "--folder", os.fspath(tiny_worlds)]
+    first = runner.invoke(app, call)
+    assert first.exit_code == 0, first.output
+    assert "reconstruction" in first.output
+    assert (tiny_worlds / "vae_plates64" / "vae_plates64.safetensors").exists()
+    again = runner.invoke(app, call)
+    assert again.output == first.output  # a finished run has nothing left to do
