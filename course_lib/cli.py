@@ -134,6 +134,7 @@ def train(
 ) -> None:
     """Train a model, or go on where a killed run stopped; write its weights and their card."""
     from course_lib.models.pretrained import WEIGHTS
+    from course_lib.training.distributed import is_first_process
     from course_lib.training.recipes import RECIPES, find_recipe
     from course_lib.training.ship import run_recipe, ship_weights
 
@@ -146,6 +147,8 @@ def train(
     training = run_recipe(
         chosen, home, data=data, root=root, minutes=minutes, steps=steps, device=device
     )
+    if not is_first_process():
+        return
     options = {"data": data, "minutes": minutes, "steps": steps}
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     target = WEIGHTS if ship else home

@@ -1,10 +1,11 @@
-"""What is generated, never typed: README's table of chapters and the book's page of numbers."""
+"""What is generated, never typed: README's table of chapters, the pages of numbers and models."""
 
 from itertools import groupby
 from pathlib import Path
 
 from course_lib.book.budgets import load_budgets
 from course_lib.book.chapters import chapters
+from course_lib.models import available, read_card
 from course_lib.project import CourseError, course_root, write_atomically
 from course_lib.results import Result, Results, load_results
 from course_lib.results.contract import stored_names
@@ -17,15 +18,23 @@ The test suite recomputes the cheap ones within their tolerance; the command abo
 recomputes them all. Numbers without a tolerance, such as seconds, depend on the machine: they are
 shown, not compared.
 """
+MODELS_INTRO = """# Models and their weights
+
+The networks of this book come with it, as `course_lib/models/weights/<name>.safetensors` in half
+precision; `load_pretrained(name)` checks the file against its card and loads it. The command
+trains each again from scratch: it can be killed at any moment, and goes on where it stopped.
+Figures are those of the shipped file, on images that the training has not seen.
+"""
 
 
 def write_pages() -> list[Path]:
-    """Regenerate both pages; returns those that changed."""
+    """Regenerate the pages; returns those that changed."""
     root = course_root()
     readme = root / "README.md"
     pages = {
         readme: insert_chapter_table(_read(readme)),
         root / "book" / "results.md": results_page(),
+        root / "book" / "models.md": models_page(),
     }
     changed = [page for page, text in pages.items() if _read(page) != text]
     for page in changed:
@@ -60,6 +69,25 @@ def results_page() -> str:
         _section(titles.get(name, name.capitalize()), load_results(name)) for name in stored_names()
     ]
     return "\n".join([RESULTS_INTRO, *sections])
+
+
+def models_page() -> str:
+    """One section a file of weights, from its card."""
+    return "\n".join([MODELS_INTRO, *(_card(read_card(name)) for name in available())])
+
+
+def _card(card: dict) -> str:
+    figures = [
+        _row(f"`{name}`", f"{figure['value']:.4g}", figure["unit"], figure["data"])
+        for name, figure in card["figures"].items()
+    ]
+    table = ["| Figure | Value | Unit | Data |", "| --- | ---: | --- | --- |", *figures]
+    return (
+        f"## `{card['name']}`\n\n{card['description']}: {card['parameters']:,} parameters, trained "
+        f"on {card['data']} ({card['steps']:,} steps of {card['batch_size']} images, "
+        f"{card['minutes']:.0f} minutes on {card['machine']}). Licence: {card['licence']}.\n\n"
+        f"```bash\n{card['command']}\n```\n\n" + "\n".join(table) + "\n"
+    )
 
 
 def _section(title: str, results: Results) -> str:

@@ -114,6 +114,20 @@ def image_folder(
     return ImageSet(images, f"images of {root}", "that of the folder's owner")
 
 
+def split_folder(
+    root: str | Path, split: str = "train", n: int | None = None, **reading: object
+) -> ImageSet:
+    """A folder of images of the reader, one image a file, split by the order of their names.
+
+    Files number 8, 18, ... are for validation, 9, 19, ... for the test, the others to train on.
+    """
+    root = _existing(Path(root), "a folder of jpg or png files")
+    files = _images_under(root)
+    chosen = [file for i, file in enumerate(files) if _in_split(split, i)]
+    images = _decoded("folder", chosen, n, **reading)
+    return ImageSet(images, f"images of {root}", "that of the folder's owner")
+
+
 def bsds500(
     root: str | Path,
     split: str = "train",
@@ -199,7 +213,7 @@ def lfw(
     root = Path(home).expanduser() / "lfw_home" if root is None else Path(root)
     files = _images_under(_existing(root / "lfw_funneled", "a folder for each person", "lfw"))
     _, person = np.unique([file.parent.name for file in files], return_inverse=True)
-    chosen = np.flatnonzero(_person_in(split, person))
+    chosen = np.flatnonzero(_in_split(split, person))
     images = _decoded("lfw", [files[i] for i in chosen], n, cut=128, **reading)
     return _image_set("lfw", images, torch.from_numpy(person[chosen]))
 
@@ -232,7 +246,7 @@ def olivetti(
         raise CourseError(
             f"Expected olivetti_py3.pkz in {place}. Get it from {SETS['olivetti'].source}."
         ) from error
-    chosen = _person_in(split, faces.target)
+    chosen = _in_split(split, faces.target)
     images = _bytes(torch.from_numpy(faces.images[chosen, None]))
     count = _count("olivetti", n, len(images))
     labels = torch.from_numpy(faces.target[chosen])
@@ -259,6 +273,7 @@ def fashion_mnist(root: str | Path, split: str = "train", n: int | None = None) 
 
 
 LOADERS = {
+    "folder": split_folder,
     "bsds500": bsds500,
     "celeba": celeba,
     "ffhq": ffhq,
@@ -310,9 +325,9 @@ def _image_set(name: str, images: Tensor, labels: Tensor | None = None) -> Image
     return ImageSet(images, SETS[name].description, SETS[name].licence, labels)
 
 
-def _person_in(split: str, person: np.ndarray) -> np.ndarray:
-    """Persons number 8, 18, ... are for validation, 9, 19, ... for the test."""
-    return {"train": person % 10 < 8, "validation": person % 10 == 8, "test": person % 10 == 9}[
+def _in_split(split: str, number):
+    """Persons (or files) number 8, 18, ... are for validation, 9, 19, ... for the test."""
+    return {"train": number % 10 < 8, "validation": number % 10 == 8, "test": number % 10 == 9}[
         split
     ]
 

@@ -11,6 +11,7 @@ from course_lib.models.blocks import (
     Centre,
     ResidualBlock,
     at_least_float32,
+    check_multiple,
     conv,
     down_stage,
     up_stage,
@@ -120,13 +121,3 @@ class DenoisingAutoencoder(nn.Module):
                 features = features + handed_over
         change = 0.5 * at_least_float32(self.outputs(features))
         return x + change if self.skips else 0.5 + change
-
-
-def check_multiple(name: str, x: Tensor, stride: int) -> None:
-    """Refuse an image whose sides a network's stages would not halve evenly."""
-    height, width = x.shape[-2:]
-    if height % stride or width % stride:
-        raise ValueError(
-            f"{name}: height and width must be multiples of {stride}, got {height} x {width}. "
-            f"Crop to {height - height % stride} x {width - width % stride}, or pad by reflection."
-        )

@@ -97,3 +97,13 @@ class Uncentre(nn.Module):
 def at_least_float32(x: Tensor) -> Tensor:
     """Leaves half precision: sums over pixels and exponentials need more than 8 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def check_multiple(name: str, x: Tensor, stride: int) -> None:
+    """Refuse an image whose sides a network's stages would not halve evenly."""
+    height, width = x.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"{name}: height and width must be multiples of {stride}, got {height} x {width}. "
+            f"Crop to {height - height % stride} x {width - width % stride}, or pad by reflection."
+        )

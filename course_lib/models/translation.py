@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
-from course_lib.models.autoencoder import check_multiple
-from course_lib.models.blocks import ResidualBlock, conv
+from course_lib.models.blocks import ResidualBlock, check_multiple, conv
 from course_lib.models.vae import VAE, conv_vae
 
 

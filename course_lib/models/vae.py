@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from course_lib.models.blocks import at_least_float32, decoder, encoder
+from course_lib.models.blocks import at_least_float32, check_multiple, decoder, encoder
 from course_lib.random import generator_from, normal_like
 
 LOG_STD_RANGE = (-6.0, 2.0)  # of q(z | x): the prior has 0; wider ranges only feed rounding errors
@@ -59,7 +59,12 @@ class VAE(nn.Module):
         self.register_buffer("noise_std", torch.tensor(float(noise_std)))
 
     def encode(self, x: Float[Tensor, "batch c h w"]) -> Normal:
-        """q(z | x)."""
+        """q(z | x).
+
+        Raises:
+            ValueError: an image that the encoder was not made for.
+        """
+        self._check(x)
         mean, log_std = at_least_float32(self.encoder(x)).chunk(2, dim=1)
         return gaussian(mean, log_std.clamp(*LOG_STD_RANGE).exp())
 
@@ -114,6 +119,20 @@ class VAE(nn.Module):
     ) -> Float[Tensor, "n c h w"]:
         """Means of p(x | z) at n latents drawn from the prior (no grain of size s is added)."""
         return self.decode(self.prior(n, generator=generator, img_size=img_size)).mean
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.img_size[0]:
+            raise ValueError(
+                f"VAE.encode: expected images of shape (B, {self.img_size[0]}, H, W), got "
+                f"{tuple(x.shape)}."
+            )
+        if len(self.latent_shape) == 3:
+            check_multiple("VAE.encode", x, self.img_size[1] // self.latent_shape[1])
+        elif x.shape[1:] != self.img_size:
+            raise ValueError(
+                f"VAE.encode: this model has one latent vector for images of {self.img_size}, got "
+                f"{tuple(x.shape[1:])}. Resize the image, or take a convolutional VAE."
+            )
 
 
 def reparameterise(q: Normal, generator: Generator) -> Tensor:

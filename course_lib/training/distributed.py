@@ -68,3 +68,8 @@ def join(device: torch.device) -> tuple[Group, torch.device]:
         # Not sooner: a group that is opened a second time may find the addresses of the first.
         atexit.register(dist.destroy_process_group)
     return Group(dist.get_rank(), dist.get_world_size()), device
+
+
+def is_first_process() -> bool:
+    """Whether this process may write: the only one, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"

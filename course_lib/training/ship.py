@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from course_lib.data.worlds import load_world
+from course_lib.data.worlds import ImageSet, load_world
 from course_lib.models.pretrained import build, load_pretrained, save_card, save_weights
 from course_lib.project import course_root
 from course_lib.training.loop import Dataset, Training, train
@@ -40,9 +40,9 @@ def run_recipe(
         n_images: another number of training images.
         quiet: no progress bar.
     """
-    images = load_world(
-        data or recipe.data, "train", n_images or recipe.n_images, root=root, quiet=quiet
-    )
+    own = data in (None, recipe.data)
+    count = n_images or (recipe.n_images if own else None)
+    images = load_world(data or recipe.data, "train", count, root=root, quiet=quiet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
@@ -112,7 +112,8 @@ def held_out(recipe: Recipe, data: str | None = None, root: Path | None = None) 
     world, n = recipe.held_out
     if data in (None, recipe.data):
         return load_world(world, "test", n, quiet=True)
-    return load_world(data, "test", n, root=root, quiet=True)
+    images = load_world(data, "test", root=root, quiet=True)
+    return ImageSet(images.images[:n], images.description, images.licence)
 
 
 def _commit() -> str:

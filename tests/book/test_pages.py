@@ -3,7 +3,8 @@
 import pytest
 
 from course_lib.book.budgets import Budget, store_budget
-from course_lib.book.pages import insert_chapter_table, write_pages
+from course_lib.book.pages import insert_chapter_table, models_page, write_pages
+from course_lib.models import available, read_card
 from course_lib.project import CourseError
 from course_lib.results import Result, store_results
 
@@ -19,7 +20,7 @@ def test_pages_are_regenerated_once(course, write_chapter):
     store_results("benchmarks", [Result(**(vars(NUMBER) | {"tolerance": None, "experiment": ""}))])
     readme, page = course / "README.md", course / "book" / "results.md"
 
-    assert write_pages() == [readme, page]
+    assert write_pages() == [readme, page, course / "book" / "models.md"]
     assert write_pages() == []
     table_row = (
         "| 7 | [A tiny case](notebooks/07_tiny_case.ipynb) | how the runner runs | 12 | 345 |"
@@ -30,6 +31,14 @@ def test_pages_are_regenerated_once(course, write_chapter):
     assert "`course results 07`, experiment `e`, on pc:" in text
     assert "| `psnr` | 28.4568 | dB | ±0.05 | a \\| b | 3 | 1 |" in text
     assert text.index("## A tiny case") < text.index("## Benchmarks")
+
+
+def test_every_model_has_its_section():
+    page = models_page()
+    for name in available():
+        card = read_card(name)
+        assert f"## `{name}`\n\n{card['description']}" in page
+        assert f"```bash\n{card['command']}\n```" in page
 
 
 def test_a_readme_without_markers_is_refused():

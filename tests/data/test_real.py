@@ -350,7 +350,7 @@ def test_an_absent_set_says_where_and_how(name, tmp_path, monkeypatch):
 
 def test_bad_input(tmp_path, celebrities):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CourseError, match=r"unknown set 'imagenet'\. There are: bsds500, celeba"):
+    with pytest.raises(CourseError, match=r"unknown set 'imagenet'\. There are: folder, bsds500, celeba"):
         load_real("imagenet", tmp_path)
     with pytest.raises(CourseError, match=r"unknown split 'val'\. There are: train, validation"):
         load_real("celeba", celebrities, "val")
@@ -358,3 +358,16 @@ def test_bad_input(tmp_path, celebrities):
         image_folder(tmp_path / "empty")
     with pytest.raises(CourseError, match="0 images were asked for"):
         image_folder(celebrities, n=0)
+
+
+def test_folder_of_the_reader_is_split(tmp_path):
+    """Twenty files: 16 to train, 2 to validate, 2 to test, none in two of them."""
+    for i in range(20):
+        Image.fromarray(np.full((20, 30), 10 * i, np.uint8)).save(tmp_path / f"{i:02d}.png")
+    found = {
+        split: load_real("folder", tmp_path, split, size=8, quiet=True).images[:, 0, 0, 0].tolist()
+        for split in ("train", "validation", "test")
+    }
+    assert found["validation"] == [80, 180]
+    assert found["test"] == [90, 190]
+    assert sorted(tone for tones in found.values() for tone in tones) == list(range(0, 200, 10))

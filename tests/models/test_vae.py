@@ -192,3 +192,20 @@ def test_convolutional_vae_takes_other_sizes():
     with torch.no_grad():
         assert vae.encode(torch.rand(1, 1, 32, 80)).mean.shape == (1, 3, 4, 10)
         assert vae.sample(2, generator=generator_from(0), img_size=(48, 32)).shape == (2, 1, 48, 32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 3, 64, 64), r"shape \(B, 1, H, W\), got \(2, 3, 64, 64\)"),
+        ((1, 64, 64), r"shape \(B, 1, H, W\), got \(1, 64, 64\)"),
+        ((1, 1, 60, 64), r"multiples of 8, got 60 x 64"),
+    ],
+)
+def test_images_that_do_not_fit(shape, message):
+    vae = conv_vae(channels=[4, 6, 8], latent_channels=3, blocks=1, tail=4)
+    with pytest.raises(ValueError, match=message):
+        vae.encode.__wrapped__(vae, torch.zeros(shape))  # past the test's own shape checker
+    small = compact_vae(channels=[4, 6, 8], latent_dim=5, width=16, blocks=1, tail=4)
+    with pytest.raises(ValueError, match=r"one latent vector for images of \(1, 64, 64\)"):
+        small.encode(torch.zeros(1, 1, 32, 32))
