@@ -43,7 +43,7 @@ def principal_components(budget: str) -> list[Result]:
     test = plates.sample(torch.arange(n_test), seed=2)[0]
     data = f"{n_test} held-out plates, components of {n_train}"
     results = []
-    for k in (16, 64, 256):
+    for k in (8, 32, 128):
         model = LinearAutoencoder.principal_components(clean, min(k, n_train))
         value = psnr(model(test), test).mean().item()
         results.append(Result(f"pca_{k}", value, "dB", 0.05, data, n_test, 0))

@@ -350,7 +350,7 @@ def test_an_absent_set_says_where_and_how(name, tmp_path, monkeypatch):
 
 def test_bad_input(tmp_path, celebrities):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CourseError, match=r"unknown set 'imagenet'\. There are: folder, bsds500, celeba"):
+    with pytest.raises(CourseError, match=r"unknown set 'imagenet'\. There are: folder, bsds500"):
         load_real("imagenet", tmp_path)
     with pytest.raises(CourseError, match=r"unknown split 'val'\. There are: train, validation"):
         load_real("celeba", celebrities, "val")
