@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_lib.data.cache import SPLITS, ImageSet, cached_images
 from course_lib.data.photos import load_crops
-from course_lib.data.real import LOADERS, load_real
+from course_lib.data.real import LOADERS, SETS, load_real
 from course_lib.project import CourseError
 
 SEEDS = {"train": 0, "validation": 1, "test": 2}
@@ -66,7 +66,7 @@ def load_world(
         if split != "test":
             raise CourseError(f"load_world: photos are for testing only, got split {split!r}.")
         crops = load_crops(count, IMG_SIZE[-1], seed=seed or 0)
-        return ImageSet(_bytes(crops.images), "crops of photographs", "public domain or CC0")
+        return ImageSet(_bytes(crops.images), *about(name))
     if name not in WORLDS:
         known = ", ".join([*WORLDS, "photos", *LOADERS])
         raise CourseError(f"load_world: unknown world {name!r}. There are: {known}.")
@@ -74,12 +74,18 @@ def load_world(
     key = f"{name}-v{getattr(_module(name), 'VERSION', 0)}-seed{seed}"
     render = partial(_render, name, seed)
     images = cached_images(key, count, IMG_SIZE, render, n_jobs=n_jobs, quiet=quiet)
-    return ImageSet(
-        images,
-        WORLDS[name].description,
-        "MIT, as this package, which renders them",
-        _labels(name, count, seed),
-    )
+    return ImageSet(images, *about(name), _labels(name, count, seed))
+
+
+def about(name: str) -> tuple[str, str]:
+    """What the images of a world are, and under which licence."""
+    if name in SETS:
+        return SETS[name].description, SETS[name].licence
+    if name == "photos":
+        return "crops of photographs", "public domain or CC0"
+    if name in WORLDS:
+        return WORLDS[name].description, "MIT, as this package, which renders them"
+    return "images of the reader", "that of their owner"
 
 
 def _labels(name: str, n: int, seed: int) -> Tensor | None:

@@ -52,7 +52,7 @@ def principal_components(budget: str) -> list[Result]:
     return [*results, Result("compact_same_plates", value, "dB", 0.05, data, n_test, 0)]
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, cheap=True)
 def autoencoders(budget: str) -> list[Result]:
     """Reconstruction, ELBO, rate and active latents of the shipped VAEs, from their cards."""
     units = {"reconstruction": "dB", "elbo": "nats per dimension", "rate": "nats per image"}

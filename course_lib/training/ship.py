@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from course_lib.data.worlds import ImageSet, load_world
+from course_lib.data.worlds import ImageSet, about, load_world
 from course_lib.models.pretrained import build, load_pretrained, save_card, save_weights
 from course_lib.project import course_root
 from course_lib.training.loop import Dataset, Training, train
@@ -80,15 +80,17 @@ def ship_weights(
     Returns:
         The card.
     """
-    name = recipe.name
+    name, source = recipe.name, data or recipe.data
+    description, licence = about(source)
     card = {
         "name": name,
         "description": recipe.description,
         "architecture": recipe.architecture,
         "arguments": dict(recipe.arguments),
         "parameters": sum(p.numel() for p in training.model.parameters()),
-        "data": f"{data or recipe.data}, {recipe.n_images} images",
-        "licence": "MIT; no training image is part of it",
+        "data": f"{source}: {description}",
+        "data_licence": licence,
+        "licence": "MIT",
         "command": command,
         "seed": recipe.settings.seed,
         "commit": _commit(),

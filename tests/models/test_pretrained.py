@@ -59,7 +59,17 @@ def test_shipped_weights(name):
     """Every card is complete, its file has the hash, loads, and is small."""
     card = read_card(name)
     assert card["name"] == name
-    expected = {"data", "licence", "command", "seed", "commit", "steps", "minutes", "machine"}
+    expected = {
+        "data",
+        "data_licence",
+        "licence",
+        "command",
+        "seed",
+        "commit",
+        "steps",
+        "minutes",
+        "machine",
+    }
     assert expected <= card.keys()
     assert card["figures"]
     model = load_pretrained(name)
