@@ -128,7 +128,7 @@ def train(
     root: Annotated[Path | None, typer.Option(help="Folder of a set that you bring.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time to spend.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
     folder: Annotated[Path, typer.Option(help="Of checkpoints, logs, sheets.")] = Path("runs"),
     ship: Annotated[bool, typer.Option(help="Put the weights into the package.")] = False,
 ) -> None:
@@ -143,20 +143,22 @@ def train(
             typer.echo(f"{known.name:26s}{known.description} (trained on {known.data})")
         return
     chosen = find_recipe(recipe)
-    home = folder / recipe
+    home = folder / (f"{recipe}_{data}" if data else recipe)
     training = run_recipe(
         chosen, home, data=data, root=root, minutes=minutes, steps=steps, device=device
     )
     if not is_first_process():
         return
     options = {"data": data, "minutes": minutes, "steps": steps}
+    options["root"] = None if root is None else data or chosen.data  # not this machine's path
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     target = WEIGHTS if ship else home
     card = ship_weights(
         chosen, training, target, command=f"course train {recipe}{given}", data=data, root=root
     )
-    for name, (value, unit, of) in ((k, v.values()) for k, v in card["figures"].items()):
-        typer.echo(f"{name:28s}{value:10.4g} {unit} ({of})")
+    for name, figure in card["figures"].items():
+        value, unit, images, n = figure.values()
+        typer.echo(f"{name:28s}{value:10.4g} {unit} ({n} {images})")
     typer.echo(f"Written to {target / recipe}.safetensors")
 
 

@@ -44,9 +44,14 @@ def counter_uniform(seed: int, index: Tensor, n: int, *, stream: int = 0) -> Ten
     Returns:
         (B, n) float32, on a grid of 2^-24.
 
+    Raises:
+        ValueError: a negative seed.
+
     Source: the output function of SplitMix64 on a counter; Steele, Lea & Flood 2014,
     doi:10.1145/2660193.2660195.
     """
+    if seed < 0:
+        raise ValueError(f"counter_uniform: seed must be 0 or more, got {seed}.")
     bits = _counter_bits(seed, index, n, stream)
     return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
 

@@ -78,10 +78,10 @@ def models_page() -> str:
 
 def _card(card: dict) -> str:
     figures = [
-        _row(f"`{name}`", f"{figure['value']:.4g}", figure["unit"], figure["data"])
-        for name, figure in card["figures"].items()
+        _row(f"`{name}`", f"{f['value']:.4g}", f["unit"], f["data"], str(f["n"]))
+        for name, f in card["figures"].items()
     ]
-    table = ["| Figure | Value | Unit | Data |", "| --- | ---: | --- | --- |", *figures]
+    table = ["| Figure | Value | Unit | Data | n |", "| --- | ---: | --- | --- | ---: |", *figures]
     return (
         f"## `{card['name']}`\n\n{card['description']}: {card['parameters']:,} parameters, trained "
         f"on {card['data']} ({card['steps']:,} steps of {card['batch_size']} images, "

@@ -43,7 +43,14 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: Tensor) -> Float[Tensor, "b c h w"]:
+    def __getitem__(self, index: Tensor | slice) -> Float[Tensor, "b c h w"]:
+        if isinstance(index, slice):
+            return self.images[index].float() / 255
+        if not isinstance(index, Tensor) or index.ndim != 1:
+            raise TypeError(
+                f"ImageSet: expected a slice or a tensor of indices (b,), got {index!r}. "
+                "For one image use images[i : i + 1]."
+            )
         return self.images[index.to(self.images.device)].float() / 255
 
     def to(self, device: str | torch.device) -> "ImageSet":

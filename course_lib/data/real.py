@@ -253,8 +253,10 @@ def olivetti(
     return _image_set("olivetti", torch.from_numpy(images[:count]), labels)
 
 
-def fashion_mnist(root: str | Path, split: str = "train", n: int | None = None) -> ImageSet:
-    """Fashion-MNIST, 28 x 28, grey; the label is one of ten kinds of clothing.
+def fashion_mnist(
+    root: str | Path, split: str = "train", n: int | None = None, *, size: int = 64
+) -> ImageSet:
+    """Fashion-MNIST, 28 x 28 enlarged to `size`, grey; the label is one of ten kinds of clothing.
 
     Validation is the last twelfth of the training files: 5000 images.
 
@@ -268,8 +270,13 @@ def fashion_mnist(root: str | Path, split: str = "train", n: int | None = None) 
     labels = _read_idx(Path(root) / f"{prefix}-labels-idx1-ubyte.gz", "fashion_mnist")
     last = len(images) - len(images) // 12
     part = {"train": slice(last), "validation": slice(last, None), "test": slice(None)}[split]
-    images, labels = torch.from_numpy(images[part]), torch.from_numpy(labels[part]).long()
-    return _image_set("fashion_mnist", images[: _count("fashion_mnist", n, len(images))], labels)
+    labels = torch.from_numpy(labels[part]).long()
+    images = images[part][: _count("fashion_mnist", n, len(labels))]
+    enlarged = [
+        _bytes(_resize(batch.float() / 255, (size, size)))
+        for batch in torch.from_numpy(images).split(1000)
+    ]
+    return _image_set("fashion_mnist", torch.from_numpy(np.concatenate(enlarged)), labels)
 
 
 LOADERS = {
@@ -359,7 +366,7 @@ def _existing(path: Path, what: str, name: str | None = None) -> Path:
         return path
     parent = next(p for p in path.absolute().parents if p.is_dir())
     found = ", ".join(sorted(p.name for p in parent.iterdir())[:8]) or "nothing"
-    source = f" Get it from {SETS[name].source}." if name else ""
+    source = f" Get it from {SETS[name].source}." if name in SETS else ""
     raise CourseError(f"Expected {what} at {path}; {parent} holds {found}.{source}")
 
 
@@ -469,6 +476,8 @@ def _open(file: Path, colour: bool) -> Float[Tensor, "c h w"]:
     """A file's picture, upright, in [0, 1]; grey is its luma."""
     try:
         with Image.open(file) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise CourseError(f"{file} has more than 8 bits a channel; convert it to 8 bits.")
             pixels = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: a broken PNG
         raise CourseError(f"{file} is not a picture that can be read ({error}).") from error
@@ -481,7 +490,9 @@ def _open(file: Path, colour: bool) -> Float[Tensor, "c h w"]:
 def _resize(image: Tensor, shape: tuple[int, int]) -> Tensor:
     if image.shape[-2:] == shape:
         return image
-    return interpolate(image[None], shape, mode="bilinear", antialias=True, align_corners=False)[0]
+    batch = image if image.ndim == 4 else image[None]
+    resized = interpolate(batch, shape, mode="bilinear", antialias=True, align_corners=False)
+    return resized if image.ndim == 4 else resized[0]
 
 
 def _bytes(image: Tensor) -> np.ndarray:
@@ -490,8 +501,8 @@ def _bytes(image: Tensor) -> np.ndarray:
 
 def _cache_name(name: str, files: Sequence[Path], *options: object) -> str:
     try:
-        newest = max(file.stat().st_mtime_ns for file in files)
+        stats = [(file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
     except FileNotFoundError as error:
         raise CourseError(f"{name}: {error.filename} is listed but missing.") from error
-    facts = (VERSION, str(files[0].absolute()), len(files), newest, options)
+    facts = (VERSION, str(files[0].parent.absolute()), stats, options)
     return f"{name}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"

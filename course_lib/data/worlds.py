@@ -71,7 +71,7 @@ def load_world(
         known = ", ".join([*WORLDS, "photos", *LOADERS])
         raise CourseError(f"load_world: unknown world {name!r}. There are: {known}.")
     seed = SEEDS[split] if seed is None else seed
-    key = f"{name}-v{getattr(_module(name), 'VERSION', 0)}-seed{seed}"
+    key = f"{name}-v{_module(name).VERSION}-seed{seed}"
     render = partial(_render, name, seed)
     images = cached_images(key, count, IMG_SIZE, render, n_jobs=n_jobs, quiet=quiet)
     return ImageSet(images, *about(name), _labels(name, count, seed))

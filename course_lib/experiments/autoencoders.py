@@ -48,35 +48,22 @@ def principal_components(budget: str) -> list[Result]:
         value = psnr(model(test), test).mean().item()
         results.append(Result(f"pca_{k}", value, "dB", 0.05, data, n_test, 0))
     vae = load_pretrained("vae_plates64_compact")
-    value = psnr(reconstruct(vae, test), test).mean().item()
+    value = psnr(vae.reconstruct(test), test).mean().item()
     return [*results, Result("compact_same_plates", value, "dB", 0.05, data, n_test, 0)]
 
 
 @experiment(CHAPTER, cheap=True)
 def autoencoders(budget: str) -> list[Result]:
-    """Reconstruction, ELBO, rate and active latents of the shipped VAEs, from their cards."""
-    units = {"reconstruction": "dB", "elbo": "nats per dimension", "rate": "nats per image"}
+    """Figures of the shipped VAEs, from their cards; the tolerance is that of a new training."""
     results = []
     for name in VAES:
         card = read_card(f"vae_{name}")
-        figures = card["figures"]
-        count = int(figures["reconstruction"]["data"].split()[0])
-        for key in (*units, "active_latents", "noise_std"):
-            figure = figures[key]
-            results.append(
-                Result(
-                    f"{key}_{name}",
-                    figure["value"],
-                    units.get(key, ""),
-                    0.01,
-                    figure["data"],
-                    count,
-                    card["seed"],
-                )
-            )
-        latents = int(figures["active_latents"]["unit"].split()[-1])
-        minutes = Result(f"minutes_{name}", card["minutes"], "min", None, card["machine"], 1, 0)
-        results += [Result(f"latents_{name}", latents, "", 0, "by construction", 1, 0), minutes]
+        results += [
+            Result(f"{key}_{name}", f["value"], f["unit"], None, f["data"], f["n"], card["seed"])
+            for key, f in card["figures"].items()
+        ]
+        minutes = card["minutes"], "min", None, card["machine"], 1, card["seed"]
+        results.append(Result(f"minutes_{name}", *minutes))
     return results
 
 
@@ -91,8 +78,8 @@ def loss_scale(budget: str) -> list[Result]:
         vae = train_small(objective, small[:-32], steps)
         x = small[-32:]
         data = f"32 plates of 32 x 32, {steps} steps on {n - 32} others"
-        error = psnr(reconstruct(vae, x), x).mean().item()
-        active = active_latents(vae, small)
+        error = psnr(vae.reconstruct(x), x).mean().item()
+        active = vae.active_latents(small)
         results += [
             Result(f"loss_{name}_psnr", error, "dB", 0.5, data, 32, 0),
             Result(f"loss_{name}_active", active, "latents of 8", 0, data, n, 0),
@@ -130,11 +117,11 @@ def photographs_in_tiles(budget: str) -> list[Result]:
     count = {"smoke": 1, "class": 2, "full": 6}[budget]
     clean = load_photos(names[:count], 256).images
     data = f"{count} photographs, 256 x 256, tiles of 64"
-    results = []
+    results, restorers = [], load_restorers()
     for damage in ("both", "shifted"):
         damaged = DAMAGES[damage](clean, generator=generator_from(2))
         estimates = {"damaged": damaged.image}
-        for name, restore in load_restorers().items():
+        for name, restore in restorers.items():
             estimates[name] = tiled(restore, *damaged)
         for method, estimate in estimates.items():
             value = psnr(estimate, clean).mean().item()
@@ -153,7 +140,8 @@ class ReportLoss(Objective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.model.encode(batch)
         x = self.model.decode(reparameterise(q, generator)).mean
-        return mse_loss(x, batch) + rate(q).mean(), {}
+        beta = min(1.0, progress / 0.1)  # as in NegativeElbo: only the scale differs
+        return mse_loss(x, batch) + beta * rate(q).mean(), {}
 
 
 def train_small(objective: type[Objective], x: Tensor, steps: int) -> VAE:
@@ -173,26 +161,11 @@ def small_plates(n: int) -> Tensor:
     return avg_pool2d(plates.sample(torch.arange(n), seed=0)[0], 2)
 
 
-@torch.no_grad()
-def reconstruct(vae: VAE, x: Tensor) -> Tensor:
-    """Decode the posterior mean: the projection of x on what the decoder can draw, nearly."""
-    return vae.decode(vae.encode(x).mean).mean
-
-
-@torch.no_grad()
-def active_latents(vae: VAE, x: Tensor) -> int:
-    """Latents whose posterior mean varies with the image: variance above 0.01.
-
-    Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.
-    """
-    return int((vae.encode(x).mean.flatten(1).var(0) > 0.01).sum())
-
-
 def load_restorers() -> dict:
     """The three learned methods, each a map (image, mask) -> restored image."""
     vae = load_pretrained("vae_photos64")
     return {
-        "projection": lambda image, mask: reconstruct(vae, image),
+        "projection": lambda image, mask: vae.reconstruct(image),
         "direct": load_pretrained("dae_photos64"),
         "translation": load_pretrained("translation_photos64"),
     }

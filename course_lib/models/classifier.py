@@ -13,7 +13,7 @@ from course_lib.models.blocks import Centre, down_stage
 class PlateReader(nn.Module):
     """log p(character | y) for y = A x + noise, at resolutions 1/1 to 1/16 and known noise.
 
-    Trained with the cross-entropy on an endless supply of plates, its optimum is the posterior of
+    Trained with the cross-entropy on ever more plates, its optimum is the posterior of
     the characters itself; it is the reference that restorations of plates are held against.
 
     Args:

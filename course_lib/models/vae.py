@@ -35,8 +35,9 @@ class VAE(nn.Module):
         decoder: latent (B, d, ...) to image (B, C, H, W).
         latent_shape: of one latent, for an image of `img_size`.
         img_size: (C, H, W) of one training image.
-        noise_std: s, in units of the image range [0, 1]; a buffer, which training sets to the
-            root mean square error of reconstruction: the maximum of the ELBO over s.
+        noise_std: s, in units of the image range [0, 1]; a buffer, which training moves to the
+            root mean square error of reconstruction, the maximum of the ELBO over s, unless a
+            larger one is asked for.
 
     Source: Kingma & Welling 2014, arXiv:1312.6114; for s, Rybkin, Daniilidis & Levine 2021,
     arXiv:2006.13202.
@@ -76,7 +77,8 @@ class VAE(nn.Module):
     def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator | None = None) -> Elbo:
         """One draw of z ~ q(z | x) by reparameterisation, z = m + sqrt(v) e; the rate is exact.
 
-        Without a generator the draw is that of seed 0, so that two calls agree.
+        Without a generator the draw is that of seed 0, so that two calls agree: enough to
+        measure; to train, pass one.
         """
         q = self.encode(x)
         z = reparameterise(q, generator or generator_from(0))
@@ -101,8 +103,14 @@ class VAE(nn.Module):
     def prior(
         self, n: int, *, generator: Generator, img_size: tuple[int, int] | None = None
     ) -> Tensor:
-        """n latents from N(0, I), for the training size or, if convolutional, another one."""
+        """n latents from N(0, I), for the training size or, if convolutional, another (H, W).
+
+        Raises:
+            ValueError: a size that the decoder cannot draw.
+        """
         shape = self.latent_shape
+        if img_size is not None:
+            self._check(torch.empty(0, self.img_size[0], *img_size))
         if img_size is not None and len(shape) == 3:
             shape = (
                 shape[0],
@@ -120,17 +128,28 @@ class VAE(nn.Module):
         """Means of p(x | z) at n latents drawn from the prior (no grain of size s is added)."""
         return self.decode(self.prior(n, generator=generator, img_size=img_size)).mean
 
+    def reconstruct(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        """D(m(x)): the decoded posterior mean, nearly the projection on what D can draw."""
+        return self.decode(self.encode(x).mean).mean
+
+    def active_latents(self, x: Float[Tensor, "batch c h w"]) -> int:
+        """How many latents have a posterior mean that varies with the image: variance > 0.01.
+
+        Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.
+        """
+        return int((self.encode(x).mean.flatten(1).var(0) > 0.01).sum())
+
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.img_size[0]:
             raise ValueError(
-                f"VAE.encode: expected images of shape (B, {self.img_size[0]}, H, W), got "
+                f"VAE: expected images of shape (B, {self.img_size[0]}, H, W), got "
                 f"{tuple(x.shape)}."
             )
         if len(self.latent_shape) == 3:
-            check_multiple("VAE.encode", x, self.img_size[1] // self.latent_shape[1])
+            check_multiple("VAE", x, self.img_size[1] // self.latent_shape[1])
         elif x.shape[1:] != self.img_size:
             raise ValueError(
-                f"VAE.encode: this model has one latent vector for images of {self.img_size}, got "
+                f"VAE: this model has one latent vector for images of {self.img_size}, got "
                 f"{tuple(x.shape[1:])}. Resize the image, or take a convolutional VAE."
             )
 

@@ -1,10 +1,11 @@
 """The training loop of every model of the course.
 
 Nothing in it is stateful but the weights: the data of step t and its random draws are functions of
-(seed, t). So a run that was killed goes on from its last checkpoint and ends with exactly the
-weights of a run that was not.
+(seed, t). So a run that was killed goes on from its last checkpoint and ends, on a CPU, with
+exactly the weights of a run that was not (on a GPU some sums come in no fixed order).
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ def train(
         saved = checkpoint.load(path) if path.exists() else None
         group.barrier()  # all have looked before the first one writes
         if saved is not None:
-            _check_same_run(path, saved, settings, objective, minutes)
+            _check_same_run(path, saved, settings, objective, dataset, minutes)
             settings = replace(settings, steps=saved["settings"]["steps"])
         elif minutes is not None:
             steps = _steps_within(minutes, objective, dataset, settings, place, group)
@@ -212,6 +213,7 @@ class _Run:
         self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and multiplies_bfloat16(device)
         )
+        self.data = _fingerprint(dataset, settings)
         self.step = 0
         self.skipped = 0
 
@@ -290,6 +292,7 @@ class _Run:
         """What a checkpoint holds of the run."""
         return {
             "objective": type(self.objective).__name__,
+            "data": self.data,
             "settings": asdict(self.settings),
             "step": self.step,
             "skipped": self.skipped,
@@ -359,11 +362,17 @@ def _check_same_run(
     saved: dict[str, Any],
     settings: Settings,
     objective: Objective,
+    dataset: Dataset,
     minutes: float | None,
 ) -> None:
-    """Refuse to go on with other settings: the result would be that of neither."""
+    """Refuse to go on with other settings or data: the result would be that of neither."""
     old, new = saved["settings"], asdict(settings)
-    kept = {*FREE, "steps"} if saved["timed"] or minutes is not None else set(FREE)
+    if saved["timed"] != (minutes is not None):
+        raise CourseError(
+            f"{path} was begun {'with' if saved['timed'] else 'without'} a limit of time in place "
+            f"of a number of steps. Go on in the same way, or choose another folder."
+        )
+    kept = {*FREE, "steps"} if saved["timed"] else set(FREE)
     differing = [(name, old.get(name), new[name]) for name in new.keys() - kept]
     differing.append(("objective", saved["objective"], type(objective).__name__))
     for name, before, now in sorted(differing, key=lambda d: d[0]):
@@ -373,6 +382,16 @@ def _check_same_run(
                 f"Go on with {before}, or choose another folder (or delete this one) to start "
                 "afresh."
             )
+    if saved["data"] != _fingerprint(dataset, settings):
+        raise CourseError(f"{path} was begun with other data. Choose another folder.")
+
+
+def _fingerprint(dataset: Dataset, settings: Settings) -> str:
+    """Of the first shard: it changes with the images, their number and their order."""
+    batch = dataset[settings.indices(0, len(dataset)).chunk(settings.shards)[0]]
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    content = b"".join(part.cpu().contiguous().numpy().tobytes() for part in parts)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @contextmanager

@@ -4,13 +4,14 @@ import platform
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from course_lib.data.worlds import ImageSet, about, load_world
+from course_lib.data.worlds import about, load_world
 from course_lib.models.pretrained import build, load_pretrained, save_card, save_weights
-from course_lib.project import course_root
+from course_lib.project import CourseError, course_root
 from course_lib.training.loop import Dataset, Training, train
 from course_lib.training.recipes import Recipe
 
@@ -39,18 +40,24 @@ def run_recipe(
         steps: another number of steps.
         n_images: another number of training images.
         quiet: no progress bar.
+
+    Raises:
+        CourseError: a device that is not there, a time or number that is not positive, files that
+            are missing, or a folder with the checkpoint of another run.
     """
+    _check_request(device, minutes, steps)
     own = data in (None, recipe.data)
-    count = n_images or (recipe.n_images if own else None)
-    images = load_world(data or recipe.data, "train", count, root=root, quiet=quiet)
+    count = recipe.n_images if own and n_images is None else n_images
+    images = recipe.prepare(load_world(data or recipe.data, "train", count, root=root, quiet=quiet))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
-    preview = held_out(recipe, data, root)[torch.arange(8)].to(device)
+    shown = held_out(recipe, data, root)
+    preview = shown[torch.arange(min(8, len(shown)))].to(device)
     return train(
         recipe.objective(model.to(device), preview),
-        recipe.prepare(images),
-        replace(recipe.settings, steps=steps or recipe.settings.steps),
+        images,
+        replace(recipe.settings, steps=recipe.settings.steps if steps is None else steps),
         folder,
         device=device,
         minutes=minutes,
@@ -99,13 +106,17 @@ def ship_weights(
         "minutes": round(training.seconds / 60, 1),
         "machine": f"{platform.machine()}, torch {torch.__version__.split('+')[0]}, "
         f"{torch.get_num_threads()} threads",
-        "sha256": save_weights(training.model, name, folder),
     }
-    save_card(card, name, folder)
-    model = load_pretrained(name, folder=folder)
-    figures = recipe.evaluate(model, recipe.prepare(held_out(recipe, data, root)))
-    card["figures"] = {key: figure._asdict() for key, figure in figures.items()}
-    save_card(card, name, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as draft:  # no card is seen without its figures
+        card["sha256"] = save_weights(training.model, name, Path(draft))
+        save_card(card, name, Path(draft))
+        model = load_pretrained(name, folder=Path(draft))
+        figures = recipe.evaluate(model, recipe.prepare(held_out(recipe, data, root)))
+        card["figures"] = {key: figure._asdict() for key, figure in figures.items()}
+        save_card(card, name, Path(draft))
+        for file in (f"{name}.safetensors", f"{name}.json"):
+            (Path(draft) / file).replace(folder / file)
     return card
 
 
@@ -115,7 +126,21 @@ def held_out(recipe: Recipe, data: str | None = None, root: Path | None = None) 
     if data in (None, recipe.data):
         return load_world(world, "test", n, quiet=True)
     images = load_world(data, "test", root=root, quiet=True)
-    return ImageSet(images.images[:n], images.description, images.licence)
+    labels = None if images.labels is None else images.labels[:n]
+    return replace(images, images=images.images[:n], labels=labels)
+
+
+def _check_request(device: str, minutes: float | None, steps: int | None) -> None:
+    """Refuse what cannot be done before any image is rendered."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise CourseError(f"--device {device} cannot be used here: {error}") from error
+    if minutes is not None and steps is not None:
+        raise CourseError("Give --minutes or --steps, not both.")
+    for name, value in (("--minutes", minutes), ("--steps", steps)):
+        if value is not None and not value > 0:
+            raise CourseError(f"{name}: expected more than 0, got {value}.")
 
 
 def _commit() -> str:

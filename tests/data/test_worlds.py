@@ -33,7 +33,7 @@ def tiny(monkeypatch):
         tiny.calls += 1
         return counter_uniform(seed, index, 64 * 64).view(-1, 1, 64, 64), factors(index, seed=seed)
 
-    tiny = SimpleNamespace(sample=sample, factors=factors, calls=0)
+    tiny = SimpleNamespace(sample=sample, factors=factors, calls=0, VERSION=0)
     monkeypatch.setitem(sys.modules, "course_lib.data.tiny", tiny)
     monkeypatch.setitem(worlds.WORLDS, "tiny", World("noise", "kind"))
     return tiny

@@ -290,7 +290,7 @@ def test_the_dataset_is_asked_for_one_shard_at_a_time(tmp_path):
             return super().__getitem__(index)
 
     fit(tmp_path, settings=replace(QUICK, shards=4), data=Asked())
-    assert sizes == [2] * 48
+    assert sizes == [2] * 49  # the first one twice: a run knows the data it was begun with
 
 
 # Stopping and going on
@@ -341,6 +341,10 @@ def test_another_run_is_refused(tmp_path):
         fit(tmp_path, Game())
     with pytest.raises(CourseError, match=r"checkpoint\.pt holds a model of another form"):
         fit(tmp_path, Regression(n_in=4))
+    other = Pairs()
+    other.x = other.x + 1
+    with pytest.raises(CourseError, match="begun with other data"):
+        fit(tmp_path, data=other)
     fit(tmp_path, settings=replace(QUICK, log_every=1, checkpoint_every=1, sheet_every=1))
 
 
@@ -369,8 +373,11 @@ def test_minutes_fix_the_number_of_steps_once(tmp_path):
     assert torch.equal(weights(timed.raw), weights(fixed.raw))  # the timing left no trace
     assert torch.equal(weights(timed.model), weights(fixed.model))
     assert torch.equal(timed.raw.seen, fixed.raw.seen)
-    for minutes in (5.0, None):
-        assert fit(tmp_path / "timed", minutes=minutes).steps == timed.steps
+    assert fit(tmp_path / "timed", minutes=5.0).steps == timed.steps
+    with pytest.raises(CourseError, match="begun with a limit of time"):
+        fit(tmp_path / "timed")
+    with pytest.raises(CourseError, match="begun without a limit of time"):
+        fit(tmp_path / "fixed", replace(QUICK, steps=timed.steps), minutes=5.0)
     with pytest.raises(ValueError, match="minutes must be positive, got 0"):
         fit(tmp_path / "none", minutes=0.0)
 

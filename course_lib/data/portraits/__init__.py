@@ -16,3 +16,5 @@ from course_lib.data.portraits.factors import (
     factors,
 )
 from course_lib.data.portraits.render import render, sample
+
+VERSION = 0  # raise it when a pixel changes: cached images carry it in their name

@@ -1,4 +1,4 @@
-"""The reader of plates: the posterior over characters, learned from endless examples."""
+"""The reader of plates: the posterior over characters, learned from many examples."""
 
 import torch
 from torch import Generator, LongTensor, Tensor
@@ -6,6 +6,7 @@ from torch.nn.functional import nll_loss
 
 from course_lib.models.classifier import PlateReader
 from course_lib.operators import Downsampling, bicubic_kernel, wrap_kernel
+from course_lib.project import CourseError
 from course_lib.random import generator_from, normal_like
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
@@ -18,6 +19,8 @@ class Labelled:
     """A set of images that hands out its labels too."""
 
     def __init__(self, images: Dataset) -> None:
+        if getattr(images, "labels", None) is None:
+            raise CourseError("The reader learns from labelled plates; these images have no label.")
         self.images = images
 
     def __len__(self) -> int:
@@ -27,10 +30,11 @@ class Labelled:
         return self.images[index], self.images.labels[index]
 
 
-def sensor(factor: int, size: int) -> Downsampling:
-    """x1 / factor with the bicubic prefilter: what every chapter calls a low resolution."""
-    kernel = wrap_kernel(bicubic_kernel(factor), (size, size)) if factor > 1 else None
-    return Downsampling((1, size, size), factor, kernel=kernel)
+def sensor(factor: int, like: Tensor) -> Downsampling:
+    """x1 / factor with the bicubic prefilter, for images of the size and device of `like`."""
+    kernel = bicubic_kernel(factor) if factor > 1 else torch.ones(1, 1, 1, 1)
+    kernel = wrap_kernel(kernel, tuple(like.shape[-2:])).to(like.device)
+    return Downsampling(tuple(like.shape[1:]), factor, kernel=kernel)
 
 
 class CrossEntropy(Objective):
@@ -38,15 +42,16 @@ class CrossEntropy(Objective):
 
     def __init__(self, model: PlateReader, held_out: Tensor) -> None:
         self.model = model
-        self.sensors = [sensor(factor, model.img_size) for factor in FACTORS]
+        self.sensors = [sensor(factor, held_out) for factor in FACTORS]
 
     def loss(
         self, player: str, batch: tuple[Tensor, Tensor], *, progress: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x, character = batch
-        choice = torch.randint(len(self.sensors), (1,), generator=generator).item()
+        place = generator.device
+        choice = torch.randint(len(self.sensors), (1,), generator=generator, device=place).item()
         y = self.sensors[choice].A(x)
-        sigma = LARGEST_NOISE * torch.rand(len(x), generator=generator).to(x) ** 2
+        sigma = LARGEST_NOISE * torch.rand(len(x), generator=generator, device=place) ** 2
         y = y + sigma.view(-1, 1, 1, 1) * normal_like(y, generator)
         log_p = self.model(y, sigma)
         right = (log_p.argmax(1) == character).float().mean()
@@ -59,14 +64,15 @@ def evaluate(reader: PlateReader, held_out: Dataset) -> dict[str, Figure]:
     x, character = held_out[torch.arange(len(held_out))]
     figures = {}
     for factor, sigma in ((1, 0.0), (4, 0.01), (8, 0.01), (8, 0.05), (8, 0.1), (16, 0.01)):
-        clean = sensor(factor, reader.img_size).A(x)
+        clean = sensor(factor, x).A(x)
         y = clean + sigma * normal_like(clean, generator_from(factor))
         log_p = torch.cat([reader(part, sigma) for part in y.split(256)])
         right = (log_p.argmax(1) == character).float().mean().item()
-        data = f"{len(x)} held-out plates, x{factor}, noise {sigma}"
+        data, n = f"held-out plates, x{factor}, noise {sigma}", len(x)
         label = f"x{factor}_noise{sigma}"
-        figures[f"accuracy_{label}"] = Figure(right, "1", data)
-        figures[f"cross_entropy_{label}"] = Figure(nll_loss(log_p, character).item(), "nats", data)
+        figures[f"accuracy_{label}"] = Figure(right, "", data, n)
+        nats = nll_loss(log_p, character).item()
+        figures[f"cross_entropy_{label}"] = Figure(nats, "nats", data, n)
     return figures
 
 

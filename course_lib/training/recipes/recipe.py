@@ -14,7 +14,8 @@ class Figure(NamedTuple):
 
     value: float
     unit: str
-    data: str  # what it was measured on, with the number of images
+    data: str  # what it was measured on
+    n: int  # how many images
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class TranslationLoss(Objective):
         if player == "damaged":
             x = torch.where(
                 _some(batch, 0.25, generator),
-                faded(batch, generator=generator).image,
+                draw_faded(batch, generator),
                 damaged.image,
             )
             loss, figures = negative_elbo(model.damaged, x, beta, generator)
@@ -85,12 +85,20 @@ def draw_damage(x: Tensor, generator: Generator) -> Damaged:
 
     A network that never sees an intact photograph smooths every one.
     """
-    worn = old_photo(x, generator=generator, structured=False).image
-    return structured(torch.where(_some(x, 0.25, generator), x, worn), generator=generator)
+    with torch.autocast(x.device.type, enabled=False):  # damage has the precision of photographs
+        worn = old_photo(x, generator=generator, structured=False).image
+        return structured(torch.where(_some(x, 0.25, generator), x, worn), generator=generator)
+
+
+def draw_faded(x: Tensor, generator: Generator) -> Tensor:
+    """Photographs that have faded as well: of these no pairs are made."""
+    with torch.autocast(x.device.type, enabled=False):
+        return faded(x, generator=generator).image
 
 
 def _some(x: Tensor, share: float, generator: Generator) -> Tensor:
-    return (torch.rand(len(x), 1, 1, 1, generator=generator) < share).to(x.device)
+    draw = torch.rand(len(x), 1, 1, 1, generator=generator, device=generator.device)
+    return (draw < share).to(x.device)
 
 
 def restored_rows(model: nn.Module, clean: Tensor) -> Tensor:
@@ -107,15 +115,14 @@ def restored_rows(model: nn.Module, clean: Tensor) -> Tensor:
 def evaluate(model: nn.Module, held_out: Dataset) -> dict[str, Figure]:
     """PSNR and SSIM before and after, on the damage of the training and on the shifted one."""
     x = held_out[torch.arange(len(held_out))]
-    data = f"{len(x)} held-out images"
-    figures = {}
+    figures, data, n = {}, "held-out crops of photographs", len(x)
     for label, damage in (("", old_photo), ("shifted_", shifted_old_photo)):
         damaged: Damaged = damage(x, generator=generator_from(1))
         pairs = zip(damaged.image.split(64), damaged.mask.split(64), strict=True)
         restored = torch.cat([model(image, mask) for image, mask in pairs])
         for state, image in (("damaged", damaged.image), ("restored", restored)):
-            figures[f"{label}psnr_{state}"] = Figure(psnr(image, x).mean().item(), "dB", data)
-            figures[f"{label}ssim_{state}"] = Figure(ssim(image, x).mean().item(), "1", data)
+            figures[f"{label}psnr_{state}"] = Figure(psnr(image, x).mean().item(), "dB", data, n)
+            figures[f"{label}ssim_{state}"] = Figure(ssim(image, x).mean().item(), "", data, n)
     return figures
 
 
