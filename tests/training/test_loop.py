@@ -377,7 +377,7 @@ def test_minutes_fix_the_number_of_steps_once(tmp_path):
     with pytest.raises(CourseError, match="begun with a limit of time"):
         fit(tmp_path / "timed")
     with pytest.raises(CourseError, match="begun without a limit of time"):
-        fit(tmp_path / "fixed", replace(QUICK, steps=timed.steps), minutes=5.0)
+        fit(tmp_path / "fixed", settings=replace(QUICK, steps=timed.steps), minutes=5.0)
     with pytest.raises(ValueError, match="minutes must be positive, got 0"):
         fit(tmp_path / "none", minutes=0.0)
 
