@@ -572,7 +572,7 @@ compare(
     direct,
     ("damaged", "direct"),
     truth=photo,
-    alt="A damaged portrait of an astronaut, and its restoration without scratches.",
+    alt="A damaged portrait of an astronaut, and the same without scratches.",
     caption="The damage of the training. Move the handle.",
 )
 
@@ -586,7 +586,7 @@ compare(
     translated,
     ("shifted damage", "latent translation"),
     truth=photo,
-    alt="The astronaut with vignette, bands and grain, and the restoration of it.",
+    alt="The astronaut with vignette, bands and grain, and its restoration.",
     caption="Damage of kinds that no network has seen in training.",
 )
 
