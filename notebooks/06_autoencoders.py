@@ -436,14 +436,11 @@ rows += [
     for name in ("projection", "direct", "translation")
 ]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: damaged, classical, projection, direct, translation, and the truth; PSNR below each. Crops of 64 x 64 pixels from photographs that no network has seen.", "name": "fig-restored"}, "image": {"alt": "Six rows of five crops. White scratches and spots in the first row; smooth patches in the second; the scratches still there in the third; clean and slightly soft in the fourth and fifth; the sharp originals in the last."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: the masks, damaged, classical, projection, direct, translation, and the truth; PSNR below each. Crops of 64 x 64 pixels from photographs that no network has seen.", "name": "fig-restored"}, "image": {"alt": "Seven rows of five crops. White masks on black; white scratches and spots in the second row; smooth patches in the third; the scratches still there in the fourth; clean and slightly soft in the next two; the sharp originals in the last."}}
 show_images(
-    torch.cat([*rows, crops]),
-    captions=[
-        f"{psnr(u[None], x[None]).item():.1f} dB"
-        for row in rows
-        for u, x in zip(row, crops, strict=True)
-    ]
+    torch.cat([damaged.mask, *rows, crops]),
+    captions=[""] * 5
+    + [f"{value:.1f} dB" for row in rows for value in psnr(row, crops)]
     + [""] * 5,
     columns=5,
 )
