@@ -11,6 +11,7 @@ range of G by Gaussian noise of standard deviation s, the pair has the joint obj
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
