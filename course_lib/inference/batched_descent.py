@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.solvers.solution import Recorder
+from course_lib.solvers.solution import Recorder, inner
 
 WINDOW = 10  # steps over which an objective must rest: Adam may stand still for a single one
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (z[rows], rows) -> value, gradient

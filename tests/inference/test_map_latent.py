@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
 
+from course_lib.inference.batched_descent import _LBFGS
 from course_lib.inference.map_latent import (
-    _LBFGS,
     JointPosterior,
     LatentGenerator,
     LatentPosterior,
