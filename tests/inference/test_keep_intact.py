@@ -1,5 +1,6 @@
 """Pixels are kept where, and only where, the network changes an image by little."""
 
+import pytest
 import torch
 
 from course_lib.inference import keep_intact
@@ -27,3 +28,8 @@ def test_the_hole_does_not_count():
     assert torch.equal(restored, mask * 1.001)
     lost = torch.ones_like(mask)
     assert torch.equal(keep_intact(lambda image, hole: image + 1)(x, lost), x + 1)
+
+
+def test_negative_threshold():
+    with pytest.raises(ValueError, match=r"at least 0, got -0\.1"):
+        keep_intact(lambda image, hole: image, threshold=-0.1)
