@@ -231,6 +231,7 @@ def plot_curves(
     *,
     log: str = "",
     marks=None,
+    bands=None,
     dashed=(),
     height: float = 3.2,
 ) -> CourseFigure:
@@ -241,6 +242,7 @@ def plot_curves(
         curves: {label: (n,) values}.
         log: the logarithmic axes: "", "x", "y" or "xy".
         marks: {label: (x, y)}, chosen points drawn as markers, such as the minimum of a curve.
+        bands: {label: (n,) half-widths}, error bands around the curves of these labels.
         dashed: labels of curves drawn thin, dashed and grey, such as a prediction.
     """
     x, curves = _values(x), {label: _values(y) for label, y in curves.items()}
@@ -253,7 +255,10 @@ def plot_curves(
     _check_positive(curves, "y" in log)
     for label, y in curves.items():
         thin = {"color": INK, "linestyle": "--", "linewidth": 1.2} if label in dashed else {}
-        axes.plot(x, y, label=label, **thin)
+        (line,) = axes.plot(x, y, label=label, **thin)
+        if label in (bands or {}):
+            half = _values(bands[label])
+            axes.fill_between(x, y - half, y + half, color=line.get_color(), alpha=0.2, lw=0)
     looks = zip("os^Dv*", COLOURS[1:] + COLOURS[:1], strict=True)
     for (label, point), (marker, colour) in zip((marks or {}).items(), cycle(looks), strict=False):
         axes.plot(*map(float, point), marker, color=colour, markersize=8, label=label, zorder=3)

@@ -66,6 +66,15 @@ def attention(scores, lost, *, guard=True):
     return weights.nan_to_num(0.0) if guard else weights
 
 
+def nearest(A, W, c, y):
+    return c + W @ torch.linalg.pinv(A @ W) @ (y - A @ c)
+
+
+def x_step(y, mask, generated, sigma, std):
+    gain = mask * std**2 / (sigma**2 + std**2)
+    return generated + gain * (y - generated)
+
+
 RIGHT = {
     "adjoint": lambda: checks.check_adjoint(
         lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
@@ -87,6 +96,12 @@ RIGHT = {
     "nats": lambda: checks.check_loss_in_nats(nats),
     "screen": lambda: checks.check_to_display(for_screen),
     "attention": lambda: checks.check_attention(attention),
+    "nearest": lambda: checks.check_nearest_in_model(nearest),
+    "weight": lambda: checks.check_latent_weight(lambda lam, m, sigma: lam * m / sigma**2),
+    "bear": lambda: checks.check_effective_noise(
+        lambda A, sigma, std: (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
+    ),
+    "x-step": lambda: checks.check_x_step(x_step),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -147,6 +162,32 @@ WRONG = {
     ),
     "attention-rows": lambda: checks.check_attention(lambda s, lost: attention(s.T, lost).T),
     "attention-nan": lambda: checks.check_attention(lambda *a: attention(*a, guard=False)),
+    "nearest-whole": lambda: checks.check_nearest_in_model(
+        lambda A, W, c, y: torch.linalg.pinv(A) @ y
+    ),
+    "nearest-no-mean": lambda: checks.check_nearest_in_model(
+        lambda A, W, c, y: W @ torch.linalg.pinv(A @ W) @ y
+    ),
+    "nearest-projected": lambda: checks.check_nearest_in_model(
+        lambda A, W, c, y: c + W @ torch.linalg.pinv(W) @ torch.linalg.pinv(A) @ (y - A @ c)
+    ),
+    "weight-upside-down": lambda: checks.check_latent_weight(
+        lambda lam, m, sigma: sigma**2 / (m * lam)
+    ),
+    "weight-two": lambda: checks.check_latent_weight(lambda lam, m, sigma: lam * m / 2 / sigma**2),
+    "bear-sum": lambda: checks.check_effective_noise(lambda A, sigma, std: sigma + std),
+    "bear-variance": lambda: checks.check_effective_noise(
+        lambda A, sigma, std: sigma**2 + std**2 * A.square().sum().item() / len(A)
+    ),
+    "bear-columns": lambda: checks.check_effective_noise(
+        lambda A, s, std: (s**2 + std**2 * A.square().sum().item() / A.shape[1]) ** 0.5
+    ),
+    "x-step-seen": lambda: checks.check_x_step(
+        lambda y, mask, generated, sigma, std: mask * y + (1 - mask) * generated
+    ),
+    "x-step-weights": lambda: checks.check_x_step(
+        lambda y, mask, generated, sigma, std: x_step(y, mask, generated, std, sigma)
+    ),
     "wiener-inverse": lambda: checks.check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
     ),

@@ -15,19 +15,22 @@ from course_lib.data.real import LOADERS, SETS, load_real
 from course_lib.project import CourseError
 
 SEEDS = {"train": 0, "validation": 1, "test": 2}
-IMG_SIZE = (1, 64, 64)
+SIDE = 64
 
 
 class World(NamedTuple):
-    """What is said of a rendered world."""
+    """What a rendered world consists of."""
 
     description: str
-    label: str | None  # the factor that serves as label
+    module: str  # of course_lib.data: it has `sample`, `factors` and VERSION
+    label: str | None = None  # the factor that serves as label
+    colour: bool = False
 
 
 WORLDS = {
-    "portraits": World("rendered portraits", None),
-    "plates": World("rendered number plates", "character"),
+    "portraits": World("rendered portraits", "portraits"),
+    "portraits_colour": World("rendered portraits in colour", "portraits", colour=True),
+    "plates": World("rendered number plates", "plates", label="character"),
 }
 
 
@@ -44,8 +47,8 @@ def load_world(
     """The first n images of a world.
 
     Args:
-        name: "portraits" or "plates" (rendered, then cached), "photos" (test only), or one of the
-            real sets of `course_lib.data.real`.
+        name: "portraits", "portraits_colour" or "plates" (rendered, then cached), "photos" (test
+            only), or one of the real sets of `course_lib.data.real`.
         split: "train", "validation" or "test": of a rendered world, the seeds 0, 1 and 2.
         n: how many; by default 20,000 to train, 2000 otherwise, and all of a real set.
         seed: of a rendered world, instead of the split's own; of crops, which ones.
@@ -65,7 +68,7 @@ def load_world(
     if name == "photos":
         if split != "test":
             raise CourseError(f"load_world: photos are for testing only, got split {split!r}.")
-        crops = load_crops(count, IMG_SIZE[-1], seed=seed or 0)
+        crops = load_crops(count, SIDE, seed=seed or 0)
         return ImageSet(_bytes(crops.images), *about(name))
     if name not in WORLDS:
         known = ", ".join([*WORLDS, "photos", *LOADERS])
@@ -73,7 +76,8 @@ def load_world(
     seed = SEEDS[split] if seed is None else seed
     key = f"{name}-v{_module(name).VERSION}-seed{seed}"
     render = partial(_render, name, seed)
-    images = cached_images(key, count, IMG_SIZE, render, n_jobs=n_jobs, quiet=quiet)
+    img_size = (3 if WORLDS[name].colour else 1, SIDE, SIDE)
+    images = cached_images(key, count, img_size, render, n_jobs=n_jobs, quiet=quiet)
     return ImageSet(images, *about(name), _labels(name, count, seed))
 
 
@@ -96,12 +100,13 @@ def _labels(name: str, n: int, seed: int) -> Tensor | None:
 
 
 def _render(name: str, seed: int, batch: range) -> np.ndarray:
-    images, _ = _module(name).sample(torch.tensor(batch), seed=seed)
+    options = {"colour": True} if WORLDS[name].colour else {}
+    images, _ = _module(name).sample(torch.tensor(batch), seed=seed, **options)
     return _bytes(images).numpy()
 
 
 def _module(name: str):
-    return import_module(f"course_lib.data.{name}")
+    return import_module(f"course_lib.data.{WORLDS[name].module}")
 
 
 def _bytes(images: Tensor) -> Tensor:

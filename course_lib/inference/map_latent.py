@@ -13,13 +13,14 @@ range of G by Gaussian noise of standard deviation s, the pair has the joint obj
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from course_lib.inference.batched_descent import minimise
+from course_lib.models.gan import PointMass
 from course_lib.operators import Denoising, LinearOperator, Operator
 from course_lib.random import check_generator, generator_from, normal_like
 from course_lib.solvers.solution import (
@@ -38,23 +39,18 @@ PIXEL_STD = 0.25  # of images in [0, 1], roughly: the prior of the first guess o
 class LatentGenerator(Protocol):
     """A law of images: z ~ N(0, I), then an image around decode(z).mean.
 
-    A VAE is one, and `Pushforward` makes one of any map. Where it is there, `encode(x).mean` is
-    a first guess of the latent, and `noise_std` the deviation s of x from decode(z).mean.
+    A VAE is one, a GAN is one, and `Pushforward` makes one of any map. Where they are there,
+    `encode(x).mean` is a first guess of the latent, and `noise_std` the deviation s of x from
+    decode(z).mean.
     """
 
     def decode(self, z: Tensor) -> Any: ...
     def prior(self, n: int, *, generator: Generator) -> Tensor: ...
 
 
-class PointMass(NamedTuple):
-    """The law of an image without randomness."""
-
-    mean: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class Pushforward:
-    """The law of G(z) for z ~ N(0, I): makes a LatentGenerator of a GAN, or of any other map.
+    """The law of G(z) for z ~ N(0, I): makes a LatentGenerator of any map.
 
     Args:
         network: G, from latents (n, *latent_shape) to images (n, C, H, W).

@@ -2,11 +2,13 @@
 
 from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.gan import GAN
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
 
 __all__ = [
+    "GAN",
     "VAE",
     "DenoisingAutoencoder",
     "Elbo",

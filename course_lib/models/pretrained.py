@@ -12,6 +12,7 @@ from torch import nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.gan import GAN
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
 from course_lib.project import CourseError, write_atomically
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "compact_vae": compact_vae,
     "conv_vae": conv_vae,
     "DenoisingAutoencoder": DenoisingAutoencoder,
+    "GAN": GAN,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
 }

@@ -26,7 +26,8 @@ def tiny_worlds(monkeypatch, tmp_path):
     images = (load_crops(48).images * 255).round().byte()
 
     def load(name, split="train", n=None, *, root=None, quiet=False):
-        return ImageSet(images, name, "test", labels=torch.arange(48) % 36)
+        chosen = images.expand(-1, 3, -1, -1) if name.endswith("colour") else images
+        return ImageSet(chosen, name, "test", labels=torch.arange(48) % 36)
 
     monkeypatch.setattr(ship, "load_world", load)
     return tmp_path

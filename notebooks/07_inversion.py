@@ -1,0 +1,772 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Inverting a generator
+#
+# **You will see** a formula for regularity replaced by a sentence, "the answer
+# is something the network can draw": images recovered from fewer measurements
+# than sparsity would need, a theorem that says when, and its price, a network
+# that always draws something, right or wrong, and never says which.
+#
+# **You need** {doc}`chapter 6 <06_autoencoders>` (VAEs, the two worlds) and
+# {doc}`chapter 4 <04_smoothed_tv>` (total variation).
+
+# %% tags=["hide-input"]
+import torch
+
+from course_lib.book import budget_card
+from course_lib.checks import (
+    check_effective_noise,
+    check_latent_weight,
+    check_nearest_in_model,
+    check_x_step,
+)
+from course_lib.data import plates, portraits
+from course_lib.experiments.inversion import (
+    MEASUREMENTS,
+    READING_NOISE,
+    SIGMA,
+    WEIGHTS,
+    bicubic_sensor,
+    deviation,
+    gaussian_rows,
+    invert,
+    restricted_range,
+)
+from course_lib.experiments.sparse_recovery import tuned_baselines
+from course_lib.inference import (
+    Pushforward,
+    label_posterior,
+    map_xz,
+    map_z,
+)
+from course_lib.metrics import psnr
+from course_lib.models import LinearAutoencoder, load_pretrained
+from course_lib.operators import CompressedSensing, Denoising, Inpainting
+from course_lib.plotting import (
+    compare,
+    plot_curves,
+    plot_history,
+    show_images,
+)
+from course_lib.random import generator_from
+from course_lib.results import load_results
+
+# %% tags=["remove-input"]
+budget_card("07_inversion")
+
+# %% tags=["remove-cell"]
+results = load_results("07_inversion")
+results.glue()
+
+# %% [markdown]
+# ## The nearest image of a model
+#
+# Chapter 1 took $A^+y$, the smallest of all images that explain the data. A
+# **model** $\Sigma \subset \mathbb R^n$ of what images look like suggests
+# another pseudo-inverse,
+#
+# $$ \hat x \in \operatorname*{argmin}_{x \in \Sigma} \lVert Ax - y\rVert^2 . $$ (eq-nearest)
+#
+# Take first the affine model of chapter 6, $\Sigma = \{c + Wz\}$ with $k$
+# principal components of plates in the columns of $W$. Then
+# $\hat x = c + W (AW)^+ (y - Ac)$: only $k$ numbers are unknown, and $m \ge k$
+# measurements may do where $n = 4096$ pixels are asked for.
+#
+# :::{exercise} The nearest image of an affine model
+# :label: ex-nearest
+#
+# Write $\hat x$ of {eq}`eq-nearest` for $\Sigma = \{c + Wz\}$, with tensors
+# `A (m, n)`, `W (n, k)`, `c (n,)`, `y (m,)`.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def nearest(A, W, c, y):
+    ### BEGIN SOLUTION
+    z = torch.linalg.pinv(A @ W) @ (y - A @ c)
+    return c + W @ z
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_nearest_in_model(nearest)
+
+# %% [markdown]
+# With $m = 100$ Gaussian measurements of a plate, rows with
+# $\mathcal N(0, 1/m)$ entries, and noise of deviation $\sigma = 0.02$: how
+# many components should the model have?
+
+# %%
+clean = plates.sample(torch.arange(1200), seed=0)[0]
+test, letters = plates.sample(torch.arange(32), seed=2)
+op = gaussian_rows(100)
+y = op(test, generator=generator_from(1))
+numbers = (2, 5, 10, 20, 40, 60, 80, 90, 95, 99)
+recovered, floor = [], []
+for k in numbers:
+    model = LinearAutoencoder.principal_components(clean, k)
+    W, c = model.components.T, model.mean.flatten()
+    z = (y - op.A(c.view(1, 64, 64))) @ torch.linalg.pinv(op.matrix @ W).T
+    recovered.append(psnr((c + z @ W.T).view_as(test), test).mean())
+    floor.append(psnr(model(test), test).mean())
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates from 100 measurements by an affine model of k principal components (solid), and the best that the same model could do with the whole image before it (dashed). A larger model holds more images, and is held less by the data.", "name": "fig-affine"}, "image": {"alt": "Two curves of PSNR against the number of components: the dashed one rises steadily, the solid one rises to about twenty components and then falls steeply towards one hundred."}}
+plot_curves(
+    numbers,
+    {"from 100 measurements": recovered, "the model itself": floor},
+    "number of components",
+    "PSNR (dB)",
+    dashed=["the model itself"],
+)
+
+# %% tags=["remove-cell"]
+best = max(range(len(numbers)), key=lambda i: recovered[i])
+assert 10 <= numbers[best] <= 60
+assert recovered[-1] < recovered[best] - 8
+
+# %% [markdown]
+# Two errors add up: the distance of the image from $\Sigma$, and the noise
+# (with $A$ times that very distance in it) as the inverse of $AW$ magnifies
+# it. A good model is a *small* set *close* to all images. Planes are neither;
+# so bend them: $\Sigma = \{G(z)\}$ with a network $G$.
+#
+# ## A generator
+#
+# The decoder of a VAE is one. A **generative adversarial network**
+# {cite:p}`goodfellow2014generative` is another: $G$ draws, and a
+# discriminator $D$ learns to tell its images from real ones. There is no
+# likelihood and no encoder. Here each real image is set against a drawn one
+# {cite:p}`jolicoeur2019relativistic`,
+#
+# $$ \begin{aligned}
+#    \min_D &\; \mathbb E \,\operatorname{softplus}\bigl(D(G(z)) - D(x)\bigr)
+#    + \tfrac{\gamma}{2}\,\mathbb E\lVert\nabla D(x)\rVert^2
+#    + \tfrac{\gamma}{2}\,\mathbb E\lVert\nabla D(G(z))\rVert^2, \\
+#    \min_G &\; \mathbb E \,\operatorname{softplus}\bigl(D(x) - D(G(z))\bigr).
+#    \end{aligned} $$ (eq-relativistic)
+#
+# In the game of 2014 a generator may win with a few perfect images; in this
+# one the kinds that it never draws keep it at a loss, and the two penalties
+# on the slope make the game settle at all {cite:p}`mescheder2018which`. Both
+# together are the recipe of {cite:t}`huang2024gan`, here at a size that
+# trains on one core.
+
+# %%
+gan = load_pretrained("gan_plates64")
+heads = load_pretrained("gan_portraits64")
+told = load_pretrained("gan_plates64_conditional")
+drawn = gan.sample(16, generator=generator_from(0))
+people = heads.sample(16, generator=generator_from(0))
+label = torch.arange(16) * 2
+named = told.sample(16, generator=generator_from(0), label=label)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Samples of three GANs: plates, portraits, and plates by a network that is told what to draw (A, C, E, ... and then 4).", "name": "fig-gan"}, "image": {"alt": "Two rows of invented plates with characters, two rows of invented portraits, and two rows of plates that go through every second letter of the alphabet and some digits."}}
+show_images(torch.cat([drawn, people, named]), columns=8)
+
+# %% [markdown]
+# "Looks good" is not a measurement. The reader of plates of chapter 6 counts
+# what is drawn: {glue:text}`readable_plates64:.2f` of 2000 samples it reads
+# with a confidence above 0.9, {glue:text}`characters_plates64:.0f` of the 36
+# characters occur at least a fifth as often as they should, and the entropy
+# of their frequencies is {glue:text}`entropy_plates64:.2f` nats of
+# $\log 36 = 3.58$. Samples of portraits spread
+# {glue:text}`spread_portraits64:.2f` times as far from one another as
+# portraits do. Told what to draw, the conditional network is read as told in
+# {glue:text}`right_character_plates64_conditional:.2f` of the cases.
+#
+# ## Inversion
+#
+# To find a given image in the range of $G$ is to minimise over its latent.
+# With noise, an operator, and the prior $z \sim \mathcal N(0, I)$, Bayes' rule
+# has the negative logarithm of $p(z \mid y)$,
+#
+# $$ f(z) = \frac{\lVert A G(z) - y\rVert^2}{2\sigma^2}
+#    + \frac{\lVert z\rVert^2}{2} , $$ (eq-map-z)
+#
+# which is not convex: the descent is started from several draws of the prior,
+# all in one batch, and the best end is kept.
+
+# %%
+few, sigma = test[:4], 0.02
+identity = Denoising((1, 64, 64))
+vae = load_pretrained("vae_plates64_compact")
+by_gan = invert(gan, identity, few, restarts=6, steps=100)
+by_vae = invert(vae, identity, few, restarts=6, steps=60)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The objective of the first plate along L-BFGS from six starts. The starts of the VAE end together. Those of the GAN end in valleys of different depth.", "name": "fig-restarts"}, "image": {"alt": "Falling curves on a logarithmic axis: six that meet at one value and six that level out at clearly different values."}}
+plot_history(
+    {
+        "GAN": by_gan.history["objective"][:, 0],
+        "compact VAE": by_vae.history["objective"][:, 0],
+    },
+    ylabel="objective f(z)",
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates (top), the nearest images of the GAN (middle) and of the compact VAE (bottom), with their PSNR.", "name": "fig-inverted"}, "image": {"alt": "Four plates and two rows of their likenesses: the GAN's have crisp but slightly different strokes, the VAE's are close and softer."}}
+show_images(
+    torch.cat([few, by_gan.x, by_vae.x]),
+    truth=few.repeat(3, 1, 1, 1),
+    columns=4,
+)
+
+# %% [markdown]
+# Which generator inverts better? Held-out images, 32 of each world, the best
+# of eight starts, and the first start alone:
+
+# %% tags=["hide-input", "nbval-check-output"]
+kinds = {
+    f"{kind}_{world}": f"{words}, {world}"
+    for world in ("plates", "portraits")
+    for kind, words in {
+        "gan": "GAN, 64 numbers",
+        "compact": "compact VAE, 32 or 48",
+        "conv": "convolutional VAE, 1024",
+    }.items()
+}
+results.table(
+    kinds,
+    {
+        "inverted": "PSNR (dB), best of 8",
+        "inverted_once": "PSNR (dB), first start",
+        "spread": "worst / best objective",
+    },
+    "{column}_{row}",
+    fmt=".2f",
+)
+
+# %% [markdown]
+# The VAE was *trained to be inverted*: its loss asks for a latent near every
+# image, and an encoder knows where. The GAN was asked that its images look
+# real, wherever they lie; nobody made it pass near a given plate, and its
+# valleys are many. In exchange it never draws a blur.
+#
+# ## Fewer measurements than sparsity needs
+#
+# {cite:t}`bora2017compressed` put {eq}`eq-map-z` in the place of the Lasso
+# {cite:p}`tibshirani1996regression` of compressed sensing
+# {cite:p}`candes2008introduction`. One thing first. The image is not *in* the
+# range of $G$, only near it, at a root mean square distance $s$ per pixel.
+# For the latent, $A(x - G(z))$ is noise like any other.
+#
+# :::{exercise} The noise that the latent must bear
+# :label: ex-bear
+#
+# If $x - G(z)$ is white with deviation `std`, and the sensor adds white noise
+# of deviation `sigma`: what is the root mean square of $y - AG(z)$, a number
+# for all of the `m` measurements together, for a matrix `A (m, n)`?
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def effective_noise(A, sigma, std):
+    ### BEGIN SOLUTION
+    return (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_effective_noise(effective_noise)
+
+# %%
+std = deviation(vae, "vae_plates64_compact")
+seen = effective_noise(op.matrix, SIGMA, std)
+print(f"sensor {SIGMA}, with the model's own error {seen:.2f}")
+
+# %% [markdown]
+# This is the $\sigma$ that {eq}`eq-map-z` gets. The baselines are as strong as
+# they can be made: Lasso in cosines and in wavelets, and total variation,
+# each with the weight that is best for other plates at this very $A$.
+
+# %%
+y = op(few, generator=generator_from(1))
+others = plates.sample(torch.arange(8), seed=1)[0]
+measured = op(others, generator=generator_from(2))
+baselines = tuned_baselines(op, y, measured, others, sigma=SIGMA)
+gan_std = deviation(gan, "gan_plates64")
+found = {
+    "wavelets": baselines["lasso_wavelets"].x,
+    "total variation": baselines["tv"].x,
+    "GAN": invert(gan, op, y, restarts=4, steps=80, std=gan_std).x,
+    "compact VAE": invert(vae, op, y, restarts=1, steps=80, std=std).x,
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Four plates of 4096 pixels from 100 measurements. From top to bottom: truth, Lasso in wavelets, total variation, GAN, compact VAE. PSNR below each.", "name": "fig-hundred"}, "image": {"alt": "Five rows of four plates: clear truth, two rows of grey smears in which hardly a letter can be guessed, and two rows of readable letters."}}
+show_images(
+    torch.cat([few, *found.values()]), truth=few.repeat(5, 1, 1, 1), columns=4
+)
+
+# %%
+compare(
+    found["total variation"][:1],
+    found["compact VAE"][:1],
+    ("total variation", "generator"),
+    truth=few[:1],
+    alt="A grey smear, and a readable plate, from the same 100 numbers.",
+    caption="The same 100 measurements, explained twice. Move the handle.",
+)
+
+# %% tags=["hide-input"]
+methods = {
+    "gan": "GAN",
+    "compact": "compact VAE",
+    "conv": "convolutional VAE",
+    "tv": "total variation",
+    "lasso_wavelets": "Lasso, wavelets",
+    "lasso_dct": "Lasso, cosines",
+}
+
+
+def sensing_curves(world):
+    """PSNR against the number of measurements, with 95% intervals."""
+    values, bands = {}, {}
+    for key, words in methods.items():
+        names = [f"{key}_{world}_{m}" for m in MEASUREMENTS]
+        values[words] = [results[f"cs_{name}"].value for name in names]
+        bands[words] = [results[f"cs_half_{name}"].value for name in names]
+    return plot_curves(
+        MEASUREMENTS,
+        values,
+        "number of measurements m, of 4096",
+        f"PSNR (dB), {world}",
+        log="x",
+        bands=bands,
+    )
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Held-out plates (32), mean PSNR with 95% intervals. A generator with few latents needs few measurements, and stops at the distance of images from its range; what has no such floor overtakes it.", "name": "fig-cs-plates"}, "image": {"alt": "Six curves: the generators are far above sparsity and total variation between 25 and 500 measurements; the GAN and the compact VAE level out, and the others overtake them at 1000 or 2000."}}
+sensing_curves("plates")
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for 32 held-out portraits.", "name": "fig-cs-portraits"}, "image": {"alt": "Six curves: the generators lead at few measurements, level out, and are overtaken at many."}}
+sensing_curves("portraits")
+
+# %% [markdown]
+# At $m = 100$ the compact VAE is
+# {glue:text}`cs_gain_compact_plates_100:.1f` ±
+# {glue:text}`cs_gain_half_compact_plates_100:.1f` dB above the best of the
+# baselines on plates, and {glue:text}`cs_gain_compact_portraits_100:.1f` ±
+# {glue:text}`cs_gain_half_compact_portraits_100:.1f` dB on portraits; the GAN
+# {glue:text}`cs_gain_gan_plates_100:.1f` ±
+# {glue:text}`cs_gain_half_gan_plates_100:.1f` and
+# {glue:text}`cs_gain_gan_portraits_100:.1f` ±
+# {glue:text}`cs_gain_half_gan_portraits_100:.1f` dB. At $m = 2000$ the same
+# differences are {glue:text}`cs_gain_compact_plates_2000:.1f`,
+# {glue:text}`cs_gain_compact_portraits_2000:.1f`,
+# {glue:text}`cs_gain_gan_plates_2000:.1f` and
+# {glue:text}`cs_gain_gan_portraits_2000:.1f` dB: the curves have crossed.
+#
+# ### How much should $\lVert z\rVert^2$ weigh?
+#
+# The published code minimises a *mean*,
+# $\frac1m\lVert AG(z) - y\rVert^2 + \lambda\lVert z\rVert^2$, with
+# $\lambda = 0.1$ or $0.001$.
+#
+# :::{exercise} From one convention to the other
+# :label: ex-weight
+#
+# With which weight $w$ does $\lVert AG(z) - y\rVert^2/(2\sigma^2) +
+# \frac w2\lVert z\rVert^2$ have the same minimisers?
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def latent_weight(lam, m, sigma):
+    ### BEGIN SOLUTION
+    return lam * m / sigma**2
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_latent_weight(latent_weight)
+
+# %% [markdown]
+# The published settings are $w = 10\,m$: a prior a thousand times stronger
+# than Bayes' rule has it, $w = 1$. Part of that is the distance from the range
+# that was not counted as noise. If it is:
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates from 50 measurements by the compact VAE, for weights of the prior around the one of Bayes' rule (dotted curve through the measured points; w = 0 stands at the left end).", "name": "fig-weight"}, "image": {"alt": "A curve with a flat top between weights of about 0.1 and 3, falling on both sides, steeply towards 100."}}
+plot_curves(
+    [max(w, 0.001) for w in WEIGHTS],
+    {"m = 50": [results[f"weight_{w:g}"].value for w in WEIGHTS]},
+    "weight w of the prior",
+    "PSNR (dB)",
+    log="x",
+    marks={"Bayes": (1.0, results["weight_1"].value)},
+)
+
+# %% [markdown]
+# ## A theorem, and its constant measured
+#
+# :::{prf:theorem} {cite:t}`bora2017compressed`
+# :label: thm-bora
+#
+# Let $G: \mathbb R^k \to \mathbb R^n$ be a network of $d$ layers with
+# rectifiers, and let $A$ have $m$ rows of independent
+# $\mathcal N(0, 1/m)$ entries, with $m$ at least a constant times
+# $kd\log n$. For $y = Ax^* + \eta$ let $\hat z$ minimise
+# $\lVert AG(z) - y\rVert$ up to $\varepsilon$. Then, but for a probability
+# that falls exponentially with $m$,
+#
+# $$ \lVert G(\hat z) - x^*\rVert \le
+#    6 \min_z \lVert G(z) - x^*\rVert + 3\lVert\eta\rVert + 2\varepsilon . $$
+# :::
+#
+# The heart of it is short. Say that $A$ keeps distances in the range of $G$
+# if $\lVert A(x_1 - x_2)\rVert \ge \gamma\lVert x_1 - x_2\rVert$ for all
+# $x_1, x_2$ in it. With $\bar x$ the nearest image in the range and
+# $\hat x = G(\hat z)$,
+#
+# $$ \begin{aligned}
+#    \gamma \lVert\hat x - \bar x\rVert
+#    &\le \lVert A\hat x - y\rVert + \lVert A\bar x - y\rVert
+#    \le 2\lVert A\bar x - y\rVert + \varepsilon \\
+#    &\le 2\lVert A(x^* - \bar x)\rVert + 2\lVert\eta\rVert + \varepsilon
+#    \le 4\lVert x^* - \bar x\rVert + 2\lVert\eta\rVert + \varepsilon ,
+#    \end{aligned} $$
+#
+# where the last step needs $\lVert Av\rVert \le 2\lVert v\rVert$ for the one
+# vector $v = x^* - \bar x$, which a random $A$ violates hardly ever. So the
+# error is at most
+# $(1 + 4/\gamma)\lVert x^* - \bar x\rVert + (2\lVert\eta\rVert +
+# \varepsilon)/\gamma$, and $\gamma = 4/5$ gives the 6. What is left, and
+# what the rows are counted for, is that *one* $A$ keeps *all* distances in a
+# set with $k$ degrees of freedom. On pairs of samples that can be measured;
+# it is an upper bound of $\gamma$, since the worst pair may not be among them.
+
+# %%
+with torch.no_grad():
+    pool = gan.sample(100, generator=generator_from(0))
+low, high = zip(
+    *(restricted_range(gaussian_rows(m), pool) for m in MEASUREMENTS),
+    strict=True,
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Least and largest ratio of distances after and before A, over the 4950 pairs of 100 samples of the GAN. Over all images the least one is 0 as long as m < 4096: some difference lies in the kernel of A.", "name": "fig-srec"}, "image": {"alt": "Two curves that approach 1 from below and from above as the number of measurements grows, and a dashed line at 0.8 which the lower one crosses between 50 and 250."}}
+plot_curves(
+    MEASUREMENTS,
+    {
+        "least ratio": low,
+        "largest ratio": high,
+        "4/5": [0.8] * len(MEASUREMENTS),
+    },
+    "number of measurements m",
+    "|A(x − x')| / |x − x'|",
+    log="x",
+    dashed=["4/5"],
+)
+
+# %% tags=["remove-cell"]
+assert low[0] < 0.4 < 0.8 < low[5]
+assert low == tuple(sorted(low))
+
+# %% [markdown]
+# The theorem is silent on how to *find* $\hat z$. For a random network it is
+# easy once there is a little more data than unknowns. Five unknowns, two
+# layers, 400 pixels, no noise, eight networks for each $m$:
+
+
+# %%
+def random_network(seed):
+    """G: five numbers to 400 through 60 rectifiers, with random weights."""
+    g = generator_from(seed)
+    first = torch.randn(60, 5, generator=g, dtype=torch.float64)
+    second = torch.randn(400, 60, generator=g, dtype=torch.float64) / 60**0.5
+    return lambda z: torch.relu(z @ first.T) @ second.T
+
+
+def recovers(m, seed):
+    """Whether map_z finds the image again from m measurements."""
+    G = random_network(seed)
+    model = Pushforward(lambda z: G(z).view(-1, 1, 20, 20), (5,))
+    A = CompressedSensing(
+        m, (1, 20, 20), generator_from(seed), dtype=torch.float64
+    )
+    x = model.decode(
+        torch.randn(1, 5, generator=generator_from(99), dtype=torch.float64)
+    ).mean
+    found = map_z(
+        model,
+        A,
+        A.A(x),
+        sigma=0.1,
+        latent_weight=0.0,
+        init="prior",
+        restarts=6,
+        steps=150,
+        generator=generator_from(seed),
+    )
+    return ((found.x - x).norm() < 1e-3 * x.norm()).item()
+
+
+rows = (2, 4, 5, 6, 8, 10, 15)
+share = [sum(recovers(m, seed) for seed in range(8)) / 8 for m in rows]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of eight random networks with five latents whose image is recovered to 0.1%. Below five measurements there is nothing to hope for; a few more are enough.", "name": "fig-transition"}, "image": {"alt": "A curve that is zero up to four measurements and rises to one at about ten."}}
+plot_curves(
+    rows, {"recovered": share}, "number of measurements m", "share recovered"
+)
+
+# %% tags=["remove-cell"]
+assert share[0] == share[1] == 0
+assert share[-1] >= 0.75
+
+# %% [markdown]
+# ## Leaving the range
+#
+# A floor that is the model's own should be left behind where the data say
+# more. If $x$ given $z$ is $\mathcal N(G(z), s^2 I)$, as in a VAE, image and
+# latent have the joint objective {cite:p}`gonzalez2022solving`
+#
+# $$ J(x, z) = \frac{\lVert Ax - y\rVert^2}{2\sigma^2}
+#    + \frac{\lVert x - G(z)\rVert^2}{2 s^2} + \frac{\lVert z\rVert^2}{2} , $$ (eq-joint)
+#
+# quadratic in $x$. Minimise over the two in turn: $x$ exactly, and $z$ by a
+# proposal of the encoder, one pass, which is taken if it lowers $J$, and
+# otherwise by descent. So $J$ never rises.
+#
+# :::{exercise} The x-step
+# :label: ex-x-step
+#
+# Write the minimiser over $x$ of {eq}`eq-joint` for inpainting: `mask` is 1
+# where a pixel was seen, and `y` is 0 elsewhere.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def x_step(y, mask, generated, sigma, std):
+    ### BEGIN SOLUTION
+    weight = mask / sigma**2 + 1 / std**2
+    return (mask * y / sigma**2 + generated / std**2) / weight
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_x_step(x_step)
+
+# %%
+mask = torch.ones(1, 64, 64)
+mask[:, 20:44, 20:44] = 0
+hole = Inpainting(mask)
+wide = load_pretrained("vae_plates64")
+seen_pixels = hole.A(few) + 0.02 * mask * torch.randn(
+    few.shape, generator=generator_from(4)
+)
+in_range = map_z(
+    wide,
+    hole,
+    seen_pixels,
+    sigma=0.02,
+    restarts=1,
+    steps=60,
+    generator=generator_from(0),
+)
+joint = map_xz(wide, hole, seen_pixels, sigma=0.02, sweeps=25)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: what is seen, the best image in the range of the convolutional VAE, and the joint estimate, which may leave it.", "name": "fig-joint"}, "image": {"alt": "Plates with a black square in the middle; filled with plausible but wrong strokes; and filled likewise with sharper surroundings."}}
+show_images(
+    torch.cat([seen_pixels, in_range.x, joint.x]),
+    truth=few.repeat(3, 1, 1, 1),
+    columns=4,
+)
+
+# %% tags=["remove-cell"]
+J = joint.history["objective"]
+assert (J[1:] <= J[:-1] * (1 + 1e-5)).all()
+assert psnr(joint.x, few).mean() > psnr(in_range.x, few).mean()
+
+# %% [markdown]
+# ## The wrong world
+#
+# A generator knows one world. Measure a portrait, and ask the generators of
+# plates:
+
+# %%
+faces = portraits.sample(torch.arange(4), seed=2)[0]
+op = gaussian_rows(250)
+y = op(faces, generator=generator_from(1))
+of_plates = invert(vae, op, y, restarts=1, steps=80, std=std).x
+knows = load_pretrained("vae_portraits64_compact")
+of_heads = invert(
+    knows, op, y, restarts=1, steps=80, std=float(knows.noise_std)
+).x
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top) from 250 measurements: by the compact VAE of portraits (middle) and by the compact VAE of plates (bottom), which answers with the plate that fits best.", "name": "fig-wrong"}, "image": {"alt": "Four puppet heads; four soft versions of them; four smeared plate-like patterns that only share the light and dark areas with the heads."}}
+show_images(
+    torch.cat([faces, of_heads, of_plates]),
+    truth=faces.repeat(3, 1, 1, 1),
+    columns=4,
+)
+
+# %% tags=["hide-input", "nbval-check-output"]
+results.table(
+    {
+        "portraits_by_portraits": "portraits, by portraits",
+        "portraits_by_plates": "portraits, by plates",
+        "plates_by_plates": "plates, by plates",
+        "plates_by_portraits": "plates, by portraits",
+    },
+    {"wrong": "PSNR (dB)", "wrong_misfit": "misfit / σ"},
+    "{column}_{row}",
+    fmt=".1f",
+)
+
+# %% [markdown]
+# Here the data raise the alarm: the misfit, in units of the noise, is larger
+# in the wrong world. In the right one it may stay silent.
+#
+# ## What it reads
+#
+# At 1/16 of the resolution and with noise of 0.1, a plate is 16 numbers, and
+# several characters explain them. Which, and how probably so? The plates are
+# drawn by a program, so *brute force* can answer: draw many plates, weigh each
+# by how well it explains $y$,
+#
+# $$ p(c \mid y) \approx \sum_{i : c_i = c} w_i , \qquad
+#    w_i \propto e^{-\lVert Ax_i - y\rVert^2 / (2\sigma^2)} . $$ (eq-brute)
+
+# %%
+op = bicubic_sensor(16, READING_NOISE)
+y = op(few, generator=generator_from(1))
+many, factors = plates.sample(torch.arange(6000), seed=0)
+posterior = label_posterior(
+    op, y, many, factors.character, sigma=READING_NOISE, classes=36
+)
+restored = invert(
+    gan, op, y, restarts=4, steps=80, std=gan_std, sigma=READING_NOISE
+)
+reader = load_pretrained("classifier_plates")
+with torch.no_grad():
+    sure, read = reader(restored.x).exp().max(1)
+
+
+# %% tags=["hide-input"]
+def spell(row):
+    """The three most probable characters of a row of probabilities."""
+    best = row.topk(3)
+    return ", ".join(
+        f"{plates.CHARACTERS[c]} {p:.2f}"
+        for p, c in zip(best.values, best.indices, strict=True)
+    )
+
+
+shown = torch.cat(
+    [
+        few,
+        torch.nn.functional.interpolate(y.clamp(0, 1), (64, 64)),
+        restored.x,
+    ]
+)
+words = [f"truth: {plates.CHARACTERS[c]}" for c in letters.character[:4]]
+words += [spell(row) for row in posterior.probabilities]
+words += [
+    f"reads {plates.CHARACTERS[c]}, {p:.2f} sure"
+    for p, c in zip(sure, read, strict=True)
+]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Four plates (top); the 16 numbers that are left of them, with the three most probable characters by brute force (middle); and what the inverted GAN draws, with what it reads as (bottom).", "name": "fig-reading"}, "image": {"alt": "Four plates; four mosaics of 4 by 4 grey squares with probabilities of characters below; four sharp plates with other characters than the true ones."}}
+show_images(shown, captions=words, columns=4)
+
+# %% [markdown]
+# Over 100 plates, with 64,000 draws ({glue:text}`effective_draws:.0f` of them
+# count, in the median: $1/\sum w_i^2$):
+
+# %% tags=["hide-input", "nbval-check-output"]
+results.table(
+    {
+        "bayes": "posterior by brute force",
+        "reader": "reader, shown y itself",
+        "gan": "reader, shown the inverted GAN",
+        "compact": "reader, shown the inverted VAE",
+    },
+    {
+        "reading_sure": "how sure",
+        "reading_right": "how often right",
+        "reading_granted": "what p(c | y) grants",
+    },
+    "{column}_{row}",
+    fmt=".2f",
+)
+
+# %% [markdown]
+# The posterior is about as often right as it is sure. A restored plate is
+# crisp, is read with confidence, and is wrong most of the time: what it shows
+# is *one* possible original, and nothing on it says so. This is the
+# **hallucination** of generative restoration. The remedy is not a better
+# generator but a better question: not for the image, but for the set of
+# images that explain $y$. The conditional GAN can be asked that way already.
+# Take each character in turn, and look for the plate that explains the data
+# best:
+
+
+# %%
+def explain(character):
+    """The plate with this character that explains the first mosaic best."""
+    fixed = Pushforward(
+        lambda z: told.decode(z, character.expand(len(z))).mean, (64,)
+    )
+    return map_z(
+        fixed,
+        op,
+        y[:1],
+        sigma=READING_NOISE,
+        init="prior",
+        restarts=3,
+        steps=50,
+        generator=generator_from(0),
+    ).x
+
+
+likely = posterior.probabilities[0].topk(8).indices
+stories = torch.cat([explain(character) for character in likely])
+misfit = (op.A(stories) - y[:1]).square().mean((1, 2, 3)).sqrt()
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Eight characters that explain the first mosaic, each drawn by the conditional GAN so as to explain it best, with its posterior probability and its misfit in units of the noise.", "name": "fig-stories"}, "image": {"alt": "Eight plates with different characters of similar light and darkness."}}
+show_images(
+    stories,
+    captions=[
+        f"{plates.CHARACTERS[c]} {posterior.probabilities[0, c]:.2f}, "
+        f"{r / READING_NOISE:.1f} σ"
+        for c, r in zip(likely, misfit, strict=True)
+    ],
+    columns=4,
+)
+
+# %% [markdown]
+# The chapters to come draw such sets as *samples of the posterior*.
+#
+# ## The same in deepinv
+#
+# No inversion of a generator is in deepinv yet, but the exact x-step is: it is
+# the `prox_l2` of its physics, under the same name as here.
+#
+# ```python
+# import deepinv
+#
+# x = plates.sample(torch.arange(1), seed=2)[0]
+# mask = (torch.rand(1, 64, 64) < 0.5).float()
+# generated, y = 0.9 * x + 0.05, mask * x
+# theirs = deepinv.physics.Inpainting((1, 64, 64), mask=mask)
+# ours = operators.Inpainting(mask)
+# found = theirs.prox_l2(generated, y, 25.0)
+# gap = (found - ours.prox_l2(generated, y, 25.0)).abs().max()
+# ```
+#
+# ## Go further
+#
+# * `course train gan_plates64` trains the GAN again; `--data` and `--root`
+#   take your own images. `course_lib.training.recipes.gans` is its loss.
+# * {cite:t}`bora2017compressed` is a pleasure to read; replace $G$ by the
+#   convolutional VAE in {numref}`fig-srec` and explain what you find.
+# * Why is the compact VAE ahead of the GAN at few measurements, although the
+#   GAN's samples look better?

@@ -1,0 +1,73 @@
+"""The two networks of a GAN: shapes, labels, and images that do not depend on their neighbours."""
+
+import pytest
+import torch
+
+from course_lib.models import GAN
+from course_lib.random import generator_from
+
+
+def small(**changes) -> GAN:
+    torch.manual_seed(0)
+    arguments = {"latent_dim": 5, "channels": (12, 8, 6), "critic_channels": (4, 6), **changes}
+    return GAN(**arguments).double().eval()
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_shapes_and_range(colours):
+    gan = small(image_channels=colours)
+    assert gan.img_size == (colours, 16, 16)  # 4 x 4, doubled twice
+    x = gan.sample(7, generator=generator_from(0))
+    assert x.shape == (7, *gan.img_size)
+    assert x.min() >= 0
+    assert x.max() <= 1
+    assert gan.discriminate(x).shape == (7,)
+    assert [tuple(f.shape[1:]) for f in gan.discriminator.features(x)] == [
+        (4, 8, 8),
+        (6, 4, 4),
+        (6, 4, 4),
+    ]
+
+
+def test_an_image_does_not_depend_on_its_neighbours():
+    """In evaluation mode batch normalisation is a fixed map: rounding is all that may differ."""
+    gan = small()
+    z = gan.prior(5, generator=generator_from(1))
+    x = gan.decode(z).mean
+    torch.testing.assert_close(gan.decode(z[3:4]).mean, x[3:4], rtol=0, atol=1e-14)
+    torch.testing.assert_close(gan.discriminate(x[3:4]), gan.discriminate(x)[3:4])
+
+
+def test_draws_repeat():
+    gan = small()
+    first, second = (gan.sample(3, generator=generator_from(4)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_labels_change_both_networks():
+    gan = small(classes=3)
+    z = gan.prior(1, generator=generator_from(1)).expand(3, -1)
+    x = gan.decode(z, torch.arange(3)).mean
+    assert (x[0] - x[1]).abs().max() > 1e-3
+    assert (x[1] - x[2]).abs().max() > 1e-3
+    same = x[:1].expand(3, -1, -1, -1)
+    logits = gan.discriminate(same, torch.arange(3))
+    # A projection: the logit is linear in the embedding, so halving all embeddings moves the
+    # logits to the midpoint between themselves and those without any.
+    gan.discriminator.embedding.weight.data *= 0.5
+    half = gan.discriminate(same, torch.arange(3))
+    gan.discriminator.embedding.weight.data *= 0
+    none = gan.discriminate(same, torch.arange(3))
+    torch.testing.assert_close(half, (logits + none) / 2)
+
+
+def test_labels_that_do_not_fit():
+    gan, told = small(), small(classes=3)
+    z = gan.prior(2, generator=generator_from(1))
+    label = torch.zeros(2, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"0 classes and expects no label, got labels"):
+        gan.decode(z, label)
+    with pytest.raises(ValueError, match=r"3 classes and expects labels 0 to 2, got none"):
+        told.sample(2, generator=generator_from(0))
+    with pytest.raises(ValueError, match=r"got none"):
+        told.discriminate(gan.decode(z).mean)
