@@ -757,7 +757,7 @@ show_images(
 # mask = (torch.rand(1, 64, 64) < 0.5).float()
 # generated, y = 0.9 * x + 0.05, mask * x
 # theirs = deepinv.physics.Inpainting((1, 64, 64), mask=mask)
-# ours = operators.Inpainting(mask)
+# ours = Inpainting(mask)
 # found = theirs.prox_l2(generated, y, 25.0)
 # gap = (found - ours.prox_l2(generated, y, 25.0)).abs().max()
 # ```

@@ -75,6 +75,19 @@ def x_step(y, mask, generated, sigma, std):
     return generated + gain * (y - generated)
 
 
+def variance(x, w, correction=0):
+    return x.unfold(0, w, 1).var(-1, correction=correction).mean(1)
+
+
+def field(sizes, strides, *, late=True):
+    seen, spacing = 1, 1
+    for size, stride in zip(sizes, strides, strict=True):
+        spacing *= 1 if late else stride
+        seen += (size - 1) * spacing
+        spacing *= stride if late else 1
+    return seen
+
+
 RIGHT = {
     "adjoint": lambda: checks.check_adjoint(
         lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
@@ -102,6 +115,9 @@ RIGHT = {
         lambda A, sigma, std: (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
     ),
     "x-step": lambda: checks.check_x_step(x_step),
+    "filter": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s**2) ** k),
+    "variance": lambda: checks.check_moving_variance(variance),
+    "field": lambda: checks.check_receptive_field(field),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -188,6 +204,16 @@ WRONG = {
     "x-step-weights": lambda: checks.check_x_step(
         lambda y, mask, generated, sigma, std: x_step(y, mask, generated, std, sigma)
     ),
+    "filter-linear": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s) ** k),
+    "filter-off-by-one": lambda: checks.check_filter_factors(
+        lambda s, tau, k: 1 - (1 - tau * s**2) ** (k - 1)
+    ),
+    "variance-unbiased": lambda: checks.check_moving_variance(lambda x, w: variance(x, w, 1)),
+    "variance-global-mean": lambda: checks.check_moving_variance(
+        lambda x, w: (x - x.mean(0)).unfold(0, w, 1).square().mean((1, 2))
+    ),
+    "field-sum": lambda: checks.check_receptive_field(lambda sizes, strides: sum(sizes)),
+    "field-early": lambda: checks.check_receptive_field(lambda *a: field(*a, late=False)),
     "wiener-inverse": lambda: checks.check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
     ),

@@ -200,6 +200,45 @@ def test_e29_the_root_is_taken_pixel_by_pixel():
     assert (with_global_norm - true).norm() > 0.5 * true.norm()
 
 
+def test_e20_averages_are_cut():
+    """The rows of the tables whose printed average is not the rounded one."""
+    rows = {
+        28.85: (31.21, 30.43, 24.38, 31.34, 26.93),
+        28.84: (32.24, 31.10, 22.36, 31.69, 26.85),
+        29.89: (31.49, 31.80, 26.23, 31.04, 28.93),
+        31.58: (33.55, 33.76, 27.28, 32.62, 30.72),
+        24.87: (27.93, 25.82, 18.40, 28.87, 23.36),
+        25.42: (28.45, 26.48, 18.80, 29.36, 24.05),
+        25.88: (28.28, 27.09, 20.02, 29.55, 24.50),
+    }
+    for printed, values in rows.items():
+        mean = sum(values) / 5
+        assert math.floor(100 * mean) / 100 == pytest.approx(printed)
+        assert round(mean, 2) == pytest.approx(printed + 0.01)
+
+
+def test_e30_no_lipschitz_constant_and_no_descent():
+    def loss(theta, y=1.0):
+        return 0.5 * (theta[0] * theta[1] - y) ** 2
+
+    for t in (1.0, 10.0, 100.0):
+        hessian = torch.autograd.functional.hessian(loss, torch.full((2,), t, dtype=torch.float64))
+        largest = torch.linalg.eigvalsh(hessian).max().item()
+        assert largest == pytest.approx(abs(2 * t**2 - 1) + t**2)
+
+    theta = torch.tensor([1.02, 1.0], dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([theta], lr=0.1)
+    before = loss(theta)
+    before.backward()
+    start = theta.detach().clone()
+    adam.step()
+    # eps = 1e-8 against gradients of 0.02: the step is 0.1 to six digits.
+    torch.testing.assert_close(
+        (theta - start).abs(), torch.full_like(start, 0.1), rtol=1e-6, atol=0
+    )
+    assert loss(theta) > before
+
+
 def test_e41_a_decoder_makes_laws_that_are_not_normal():
     z = torch.randn(100_000, generator=torch.Generator().manual_seed(4)).double()
     x = z.sign() + 0.1 * torch.randn(100_000, generator=torch.Generator().manual_seed(5)).double()

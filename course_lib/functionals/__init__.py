@@ -2,7 +2,18 @@
 
 from course_lib.functionals.base import Functional
 from course_lib.functionals.least_squares import LeastSquares
+from course_lib.functionals.sparsity import DCT, Sparsity, Wavelets, keep_largest
 from course_lib.functionals.total_variation import SmoothedTV
 from course_lib.functionals.tychonov import Ridge, Tychonov
 
-__all__ = ["Functional", "LeastSquares", "Ridge", "SmoothedTV", "Tychonov"]
+__all__ = [
+    "DCT",
+    "Functional",
+    "LeastSquares",
+    "Ridge",
+    "SmoothedTV",
+    "Sparsity",
+    "Tychonov",
+    "Wavelets",
+    "keep_largest",
+]

@@ -1,7 +1,25 @@
 """Where prior, operator and solver meet: one method a file."""
 
+from course_lib.inference.deep_generative_prior import deep_generative_prior
+from course_lib.inference.deep_image_prior import deep_image_prior, impedance
 from course_lib.inference.keep_intact import keep_intact
-from course_lib.inference.map_latent import conditional_mean, map_xz, map_z
+from course_lib.inference.map_latent import Pushforward, conditional_mean, map_xz, map_z
+from course_lib.inference.posterior_reference import label_posterior
+from course_lib.inference.singan import fit_singan, harmonise, super_resolve
 from course_lib.inference.tiling import tiled
 
-__all__ = ["conditional_mean", "keep_intact", "map_xz", "map_z", "tiled"]
+__all__ = [
+    "Pushforward",
+    "conditional_mean",
+    "deep_generative_prior",
+    "deep_image_prior",
+    "fit_singan",
+    "harmonise",
+    "impedance",
+    "keep_intact",
+    "label_posterior",
+    "map_xz",
+    "map_z",
+    "super_resolve",
+    "tiled",
+]

@@ -4,6 +4,8 @@ from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencode
 from course_lib.models.classifier import PlateReader
 from course_lib.models.gan import GAN
 from course_lib.models.pretrained import available, load_pretrained, read_card
+from course_lib.models.singan import SinGAN
+from course_lib.models.skip_network import SkipNetwork
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
 
@@ -16,6 +18,8 @@ __all__ = [
     "LinearAutoencoder",
     "PartialNonLocal",
     "PlateReader",
+    "SinGAN",
+    "SkipNetwork",
     "available",
     "compact_vae",
     "conv_vae",

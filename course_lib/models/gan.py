@@ -141,6 +141,8 @@ class Discriminator(nn.Module):
         n = channels[-1] * (side // 2 ** len(channels)) ** 2
         self.head = nn.Linear(n, 1)
         self.embedding = nn.Embedding(classes, n) if classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=n**-0.5)  # as large as the head's weights
 
     def features(self, x: Float[Tensor, "batch c h w"]) -> list[Tensor]:
         """What each stage sees in an image, from fine to coarse."""
@@ -153,7 +155,7 @@ class Discriminator(nn.Module):
         last = self.features(x)[-1].flatten(1)
         logit = self.head(last)[:, 0]
         if self.embedding is not None:
-            logit = logit + (self.embedding(label) * last).mean(1)
+            logit = logit + (self.embedding(label) * last).sum(1)
         return at_least_float32(logit)
 
 

@@ -7,6 +7,7 @@ from course_lib.operators.deepinv import to_deepinv
 from course_lib.operators.denoising import Denoising
 from course_lib.operators.downsample import Downsampling
 from course_lib.operators.inpainting import Inpainting
+from course_lib.operators.luminance import Luminance
 from course_lib.operators.mri import MRI, cartesian_mask
 from course_lib.operators.noise import GaussianNoise, PoissonNoise
 from course_lib.operators.phase_retrieval import PhaseRetrieval
@@ -30,6 +31,7 @@ __all__ = [
     "GaussianNoise",
     "Inpainting",
     "LinearOperator",
+    "Luminance",
     "Operator",
     "PhaseRetrieval",
     "PoissonNoise",

@@ -2,6 +2,7 @@
 
 from course_lib.kernels.simplex import project_simplex
 from course_lib.solvers.accelerated import accelerated_gradient, continuation
+from course_lib.solvers.accelerated_proximal import accelerated_proximal_gradient
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
 from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
@@ -14,6 +15,7 @@ from course_lib.solvers.wiener import hessian_spectrum, wiener, wiener_filter
 __all__ = [
     "Solution",
     "accelerated_gradient",
+    "accelerated_proximal_gradient",
     "conjugate_gradient",
     "continuation",
     "discrepancy_principle",

@@ -14,6 +14,7 @@ from course_lib.operators import (
     Downsampling,
     Inpainting,
     LinearOperator,
+    Luminance,
     Tomography,
     bicubic_kernel,
     box_kernel,
@@ -56,6 +57,7 @@ CLOSED_FORMS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
         (1, 6, 8), 1, torch.full((1, 1, 1, 2), 0.5, dtype=dtype)
     ),
     "inpainting": lambda dtype: Inpainting(random_mask(3, 6, 7)),
+    "luminance": lambda dtype: Luminance((3, 6, 7)),
     "gaussian-wide": lambda dtype: CompressedSensing(11, (2, 5, 4), seeded(), dtype=dtype),
     "gaussian-tall": lambda dtype: CompressedSensing(37, (1, 6, 5), seeded(), dtype=dtype),
     "fourier": lambda dtype: CompressedSensing(33, (2, 5, 6), seeded(), "fourier", dtype=dtype),

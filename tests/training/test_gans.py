@@ -77,7 +77,7 @@ def test_labels_reach_both_players(tmp_path):
     gan = small(classes=4)
     game = RelativisticGame(gan, real(8))
     label = torch.arange(8) % 4
-    for player, parameters in game.players().items():
+    for player in game.players():
         loss, _ = game.loss(player, (real(8), label), progress=0.0, generator=generator_from(0))
         embedding = getattr(gan, player).embedding.weight
         (gradient,) = torch.autograd.grad(loss, embedding)

@@ -193,7 +193,7 @@ GAN_RECIPES = [
         data="portraits_colour",
         n_images=7168,
         held_out=("portraits_colour", 256),
-        settings=settings(3000),
+        settings=settings(1500),
     ),
     gan_recipe(
         "gan_plates64_conditional",
@@ -202,7 +202,7 @@ GAN_RECIPES = [
         data="plates",
         n_images=64_000,
         held_out=("plates", 2000),
-        settings=settings(2500),
+        settings=settings(2000),
         evaluate=evaluate_plates,
         prepare=Labelled,
     ),
