@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from course_lib.plotting import (
@@ -136,6 +137,18 @@ def test_history_of_solutions_lists_and_bounds():
         plot_history(solution, key="change")
     with pytest.raises(ValueError, match="logarithmic axis"):
         plot_history([1.0, 1.0], reference=1.0)
+
+
+def test_bands_have_the_colour_and_width_of_their_curve():
+    figure = plot_curves(
+        [1, 2, 4], {"a": [3, 2, 5], "b": [1, 1, 1]}, "m", "dB", bands={"a": [0.5, 0.1, 1]}
+    )
+    axes = figure.axes[0]
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].get_extents().intervaly
+    assert (low, high) == (1.9, 6.0)  # 2 - 0.1 and 5 + 1
+    colour = to_rgb(axes.lines[0].get_color())
+    assert tuple(band.get_facecolor()[0][:3]) == colour
 
 
 def test_curves_and_marked_points():

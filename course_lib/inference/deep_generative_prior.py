@@ -51,8 +51,8 @@ class Phase(NamedTuple):
     data_weight: float = 1.0
 
 
-# Chosen for PSNR on eight plates of the training, with a centre hole and at a quarter of the
-# resolution: at ten times the rates the weights of a small network forget what they have learned.
+# Chosen for PSNR on four plates of the training, with a centre hole and at a quarter of the
+# resolution: with all weights free at a rate of 1e-3, the network forgets what it has learned.
 PHASES = (
     Phase(blocks=0, steps=80, latent_rate=5e-2, weight_rate=0.0),
     Phase(blocks=2, steps=60, latent_rate=5e-3, weight_rate=3e-4),
@@ -182,7 +182,8 @@ def deep_generative_prior(
     Every image has its own copy of the weights, and all images go through the generator at once.
     Batch normalisation keeps the statistics of its training. Given sigma, an image stops at the
     discrepancy principle, mean((A x - y)^2) <= tau sigma^2: a network that may change its weights
-    goes on to fit the noise. Without sigma only the number of steps prevents that.
+    goes on to fit the noise. Without sigma only the number of steps prevents that. The default
+    phases take about 4 seconds of one CPU core for each image of 64 x 64.
 
         x = deep_generative_prior(gan, Inpainting(mask), y, generator=g).x
         x = deep_generative_prior(gan, Downsampling((1, 64, 64), 4, kernel), y, generator=g).x

@@ -35,7 +35,7 @@ def tiny(monkeypatch):
 
     tiny = SimpleNamespace(sample=sample, factors=factors, calls=0, VERSION=0)
     monkeypatch.setitem(sys.modules, "course_lib.data.tiny", tiny)
-    monkeypatch.setitem(worlds.WORLDS, "tiny", World("noise", "kind"))
+    monkeypatch.setitem(worlds.WORLDS, "tiny", World("noise", "tiny", label="kind"))
     return tiny
 
 
@@ -85,6 +85,15 @@ def test_the_worlds_of_the_course(name):
         assert torch.equal(images.labels, module.factors(torch.arange(2), seed=2).character)
 
 
+def test_portraits_in_colour():
+    """The same heads as in grey, on colour film."""
+    images = load_world("portraits_colour", "test", 2, quiet=True)
+    portraits = pytest.importorskip("course_lib.data.portraits")
+    expected = portraits.sample(torch.arange(2), seed=2, colour=True)[0]
+    assert images.images.shape == (2, 3, 64, 64)
+    assert torch.allclose(images[torch.arange(2)], expected, rtol=0, atol=HALF_STEP)
+
+
 def test_photos_are_for_testing():
     photos = load_world("photos", "test", 5, seed=3)
     expected = load_crops(5, 64, seed=3).images
@@ -109,7 +118,7 @@ def test_a_real_set_comes_through_the_same_door(tmp_path, monkeypatch):
 
 
 def test_bad_names(tiny):
-    with pytest.raises(CourseError, match=r"unknown world 'faces'\. There are: portraits, plates"):
+    with pytest.raises(CourseError, match=r"unknown world 'faces'\. There are: portraits, portraits_colour"):
         load_world("faces")
     with pytest.raises(CourseError, match=r"unknown split 'val'\. There are: train, validation"):
         load_world("tiny", "val")

@@ -193,7 +193,7 @@ GAN_RECIPES = [
         data="portraits_colour",
         n_images=7168,
         held_out=("portraits_colour", 256),
-        settings=settings(1500),
+        settings=settings(1000),
     ),
     gan_recipe(
         "gan_plates64_conditional",
