@@ -16,7 +16,7 @@ from course_lib.models.pretrained import WEIGHTS, build
 from course_lib.project import CourseError
 from course_lib.random import generator_from
 from course_lib.training import ship
-from course_lib.training.recipes import RECIPES, find_recipe
+from course_lib.training.recipes import RECIPES, find_recipe, gans
 from course_lib.training.recipes.vaes import follow_residual, negative_elbo
 
 
@@ -30,6 +30,8 @@ def tiny_worlds(monkeypatch, tmp_path):
         return ImageSet(chosen, name, "test", labels=torch.arange(48) % 36)
 
     monkeypatch.setattr(ship, "load_world", load)
+    monkeypatch.setitem(gans.INVERSION, "steps", 2)
+    monkeypatch.setattr(gans, "INVERTED", 2)
     return tmp_path
 
 

@@ -18,7 +18,8 @@ from course_lib.training.loop import Batch, Dataset, Objective, Settings
 from course_lib.training.recipes.classifier import Labelled
 from course_lib.training.recipes.recipe import Figure, Recipe
 
-INVERSION_NOISE = 0.02  # small against the distance of images from the range of so small a network
+INVERTED = 16  # held-out images that are looked for in the range, which takes minutes
+INVERSION = {"sigma": 0.02, "restarts": 8, "steps": 150}
 
 
 class RelativisticGame(Objective):
@@ -78,19 +79,19 @@ def evaluate(gan: GAN, held_out: Dataset) -> dict[str, Figure]:
     spread = average_pairwise_distance(samples) / average_pairwise_distance(x)
     figures = {"spread": Figure(spread.item(), "of the spread of the data", "samples", len(x))}
     if label is None:
-        few = x[:16]
+        few = x[:INVERTED]
         found = map_z(
             gan,
             Denoising(gan.img_size),
             few,
-            sigma=INVERSION_NOISE,
             init="prior",
-            restarts=8,
-            steps=150,
             generator=generator_from(1),
+            **INVERSION,
         )
         value = psnr(found.x, few).mean().item()
-        figures["inversion"] = Figure(value, "dB", "held-out images, 8 starts", len(few))
+        figures["inversion"] = Figure(
+            value, "dB", f"held-out images, {INVERSION['restarts']} starts", len(few)
+        )
     return figures
 
 
@@ -130,13 +131,13 @@ def read_samples(samples: Tensor) -> Reading:
     confidence, character = log_p.exp().max(1)
     clear = confidence > 0.9
     counts = torch.bincount(character[clear], minlength=log_p.shape[1]).double()
-    alive = counts >= counts.sum() / (5 * len(counts))
-    frequencies = counts / counts.sum()
+    alive = (counts > 0) & (counts >= counts.sum() / (5 * len(counts)))
+    frequencies = counts / counts.sum().clamp(min=1)
     return Reading(
         character,
         confidence,
         clear.double().mean().item(),
-        int(alive.sum()) if clear.any() else 0,
+        int(alive.sum()),
         -torch.special.xlogy(frequencies, frequencies).sum().item(),
     )
 
