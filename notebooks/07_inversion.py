@@ -63,6 +63,17 @@ from course_lib.plotting import (
 from course_lib.random import generator_from
 from course_lib.results import load_results
 
+
+# %% tags=["hide-input"]
+def decibels(*rows, truth):
+    """A caption for each image of each row: its PSNR, or nothing."""
+    return [
+        "truth" if row is truth else f"{value:.1f} dB"
+        for row in rows
+        for value in psnr(row, truth)
+    ]
+
+
 # %% tags=["remove-input"]
 budget_card("07_inversion")
 
@@ -217,7 +228,7 @@ plot_history(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates (top), the nearest images of the GAN (middle) and of the compact VAE (bottom), with their PSNR.", "name": "fig-inverted"}, "image": {"alt": "Four plates and two rows of their likenesses: the GAN's have crisp but slightly different strokes, the VAE's are close and softer."}}
 show_images(
     torch.cat([few, by_gan.x, by_vae.x]),
-    truth=few.repeat(3, 1, 1, 1),
+    captions=decibels(few, by_gan.x, by_vae.x, truth=few),
     columns=4,
 )
 
@@ -298,13 +309,15 @@ gan_std = deviation("gan_plates64")
 found = {
     "wavelets": baselines["lasso_wavelets"].x,
     "total variation": baselines["tv"].x,
-    "GAN": invert(gan, op, y, restarts=4, steps=80, std=gan_std).x,
-    "compact VAE": invert(vae, op, y, restarts=1, steps=80, std=std).x,
+    "GAN": invert(gan, op, y, restarts=3, steps=60, std=gan_std).x,
+    "compact VAE": invert(vae, op, y, restarts=2, steps=60, std=std).x,
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four plates of 4096 pixels from 100 measurements. From top to bottom: truth, Lasso in wavelets, total variation, GAN, compact VAE. PSNR below each.", "name": "fig-hundred"}, "image": {"alt": "Five rows of four plates: clear truth, two rows of grey smears in which hardly a letter can be guessed, and two rows of readable letters."}}
 show_images(
-    torch.cat([few, *found.values()]), truth=few.repeat(5, 1, 1, 1), columns=4
+    torch.cat([few, *found.values()]),
+    captions=decibels(few, *found.values(), truth=few),
+    columns=4,
 )
 
 # %%
@@ -557,25 +570,16 @@ check_x_step(x_step)
 mask = torch.ones(1, 64, 64)
 mask[:, 20:44, 20:44] = 0
 hole = Inpainting(mask)
-wide = load_pretrained("vae_plates64")
 seen_pixels = hole.A(few) + 0.02 * mask * torch.randn(
     few.shape, generator=generator_from(4)
 )
-in_range = map_z(
-    wide,
-    hole,
-    seen_pixels,
-    sigma=0.02,
-    restarts=1,
-    steps=60,
-    generator=generator_from(0),
-)
-joint = map_xz(wide, hole, seen_pixels, sigma=0.02, sweeps=25)
+in_range = map_z(vae, hole, seen_pixels, sigma=0.02, restarts=1, steps=60)
+joint = map_xz(vae, hole, seen_pixels, sigma=0.02, sweeps=20)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: what is seen, the best image in the range of the convolutional VAE, and the joint estimate, which may leave it.", "name": "fig-joint"}, "image": {"alt": "Plates with a black square in the middle; filled with plausible but wrong strokes; and filled likewise with sharper surroundings."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: what is seen, the best image in the range of the compact VAE, and the joint estimate, which may leave it.", "name": "fig-joint"}, "image": {"alt": "Plates with a black square in the middle; soft plates without it; and plates with sharp surroundings and a soft middle."}}
 show_images(
     torch.cat([seen_pixels, in_range.x, joint.x]),
-    truth=few.repeat(3, 1, 1, 1),
+    captions=decibels(seen_pixels, in_range.x, joint.x, truth=few),
     columns=4,
 )
 
@@ -594,7 +598,7 @@ assert psnr(joint.x, few).mean() > psnr(in_range.x, few).mean()
 faces = portraits.sample(torch.arange(4), seed=2)[0]
 op = gaussian_rows(250)
 y = op(faces, generator=generator_from(1))
-of_plates = invert(vae, op, y, restarts=1, steps=80, std=std).x
+of_plates = invert(vae, op, y, restarts=2, steps=60, std=std).x
 knows = load_pretrained("vae_portraits64_compact")
 of_heads = invert(
     knows, op, y, restarts=1, steps=80, std=float(knows.noise_std)
@@ -603,7 +607,7 @@ of_heads = invert(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top) from 250 measurements: by the compact VAE of portraits (middle) and by the compact VAE of plates (bottom), which answers with the plate that fits best.", "name": "fig-wrong"}, "image": {"alt": "Four puppet heads; four soft versions of them; four smeared plate-like patterns that only share the light and dark areas with the heads."}}
 show_images(
     torch.cat([faces, of_heads, of_plates]),
-    truth=faces.repeat(3, 1, 1, 1),
+    captions=decibels(faces, of_heads, of_plates, truth=faces),
     columns=4,
 )
 
@@ -637,12 +641,12 @@ results.table(
 # %%
 op = bicubic_sensor(16, READING_NOISE)
 y = op(few, generator=generator_from(1))
-many, factors = plates.sample(torch.arange(6000), seed=0)
+many, factors = plates.sample(torch.arange(4000), seed=0)
 posterior = label_posterior(
     op, y, many, factors.character, sigma=READING_NOISE, classes=36
 )
 restored = invert(
-    gan, op, y, restarts=4, steps=80, std=gan_std, sigma=READING_NOISE
+    gan, op, y, restarts=3, steps=60, std=gan_std, sigma=READING_NOISE
 )
 reader = load_pretrained("classifier_plates")
 with torch.no_grad():
@@ -720,7 +724,7 @@ def explain(character):
         y[:1],
         sigma=READING_NOISE,
         init="prior",
-        restarts=3,
+        restarts=2,
         steps=50,
         generator=generator_from(0),
     ).x

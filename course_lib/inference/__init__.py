@@ -1,6 +1,6 @@
 """Where prior, operator and solver meet: one method a file."""
 
-from course_lib.inference.deep_generative_prior import deep_generative_prior
+from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
 from course_lib.inference.keep_intact import keep_intact
 from course_lib.inference.map_latent import Pushforward, conditional_mean, map_xz, map_z
@@ -9,6 +9,7 @@ from course_lib.inference.singan import fit_singan, harmonise, super_resolve
 from course_lib.inference.tiling import tiled
 
 __all__ = [
+    "Phase",
     "Pushforward",
     "conditional_mean",
     "deep_generative_prior",
