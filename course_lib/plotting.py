@@ -432,6 +432,15 @@ SLIDER = """\
 # --- from tensors to arrays ---------------------------------------------------------------
 
 
+def decibels(*rows: torch.Tensor, truth: torch.Tensor) -> list[str]:
+    """Captions for rows of images (B, C, H, W): their PSNR, or "truth" under the truth itself."""
+    return [
+        "truth" if row is truth else f"{value:.1f} dB"
+        for row in rows
+        for value in psnr(row, truth).tolist()
+    ]
+
+
 def _to_numpy(image) -> np.ndarray:
     """(H, W) or (H, W, 3) float64 copy of an image."""
     array = (

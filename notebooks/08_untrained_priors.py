@@ -55,6 +55,7 @@ from course_lib.models import load_pretrained
 from course_lib.operators import Denoising, GaussianNoise, Luminance
 from course_lib.plotting import (
     compare,
+    decibels,
     plot_curves,
     plot_history,
     show_images,
@@ -342,10 +343,10 @@ assert all(
 )
 assert psnr(bent.x, heads).mean() > psnr(bent.x_latent_only, heads).mean()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: what is seen, the best image of the generator as it is, and of the generator that bends.", "name": "fig-dgp"}, "image": {"alt": "Four heads with a black square for a face; four other heads of similar pose; and four heads that agree with what was seen and have a face."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: truth, what is seen, the best image of the generator as it is, and of the generator that bends.", "name": "fig-dgp"}, "image": {"alt": "Four heads; the same with a black square for a face; four other heads of similar pose; and four heads that agree with what was seen and have a face."}}
 show_images(
-    torch.cat([y, bent.x_latent_only, bent.x]),
-    truth=heads.repeat(3, 1, 1, 1),
+    torch.cat([heads, y, bent.x_latent_only, bent.x]),
+    captions=decibels(heads, y, bent.x_latent_only, bent.x, truth=heads),
     columns=4,
 )
 

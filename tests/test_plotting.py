@@ -16,6 +16,7 @@ from course_lib.plotting import (
     SHARPNESS,
     Comparison,
     compare,
+    decibels,
     plot_curves,
     plot_history,
     show_images,
@@ -149,6 +150,11 @@ def test_bands_have_the_colour_and_width_of_their_curve():
     assert (low, high) == (1.9, 6.0)  # 2 - 0.1 and 5 + 1
     colour = to_rgb(axes.lines[0].get_color())
     assert tuple(band.get_facecolor()[0][:3]) == colour
+
+
+def test_captions_in_decibels():
+    truth = torch.zeros(2, 1, 4, 4)
+    assert decibels(truth, truth + 0.1, truth=truth) == ["truth", "truth", "20.0 dB", "20.0 dB"]
 
 
 def test_curves_and_marked_points():
