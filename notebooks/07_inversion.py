@@ -118,10 +118,11 @@ numbers = (2, 5, 10, 20, 40, 60, 80, 90, 95, 99)
 recovered, floor = [], []
 for k in numbers:
     model = LinearAutoencoder.principal_components(clean, k)
-    W, c = model.components.T, model.mean.flatten()
+    W, c = model.decoder.weight, model.centre
     z = (y - op.A(c.view(1, 64, 64))) @ torch.linalg.pinv(op.matrix @ W).T
-    recovered.append(psnr((c + z @ W.T).view_as(test), test).mean())
-    floor.append(psnr(model(test), test).mean())
+    x = (c + z @ W.T).view_as(test).detach()
+    recovered.append(psnr(x, test).mean())
+    floor.append(psnr(model(test).detach(), test).mean())
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates from 100 measurements by an affine model of k principal components (solid), and the best that the same model could do with the whole image before it (dashed). A larger model holds more images, and is held less by the data.", "name": "fig-affine"}, "image": {"alt": "Two curves of PSNR against the number of components: the dashed one rises steadily, the solid one rises to about twenty components and then falls steeply towards one hundred."}}
 plot_curves(
