@@ -401,7 +401,7 @@ coloured = deep_generative_prior(
     colour_gan, grey, y, generator=generator_from(0)
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Six portraits (top), their luminance (middle), and the colours that the bent GAN gives it (bottom): likely ones for such a head, not the true ones.", "name": "fig-colour"}, "image": {"alt": "Six coloured puppet heads, the same in grey, and the same with other tints of skin, cloth and background."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Six portraits (top), their luminance (middle), and the colours that the bent GAN gives it (bottom): likely ones for such a head, not the true ones.", "name": "fig-colourised"}, "image": {"alt": "Six coloured puppet heads, the same in grey, and the same with other tints of skin, cloth and background."}}
 show_images(torch.cat([people, y.expand_as(people), coloured.x]), columns=6)
 
 # %% [markdown]
