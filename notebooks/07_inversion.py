@@ -405,7 +405,7 @@ check_latent_weight(latent_weight)
 # than Bayes' rule has it, $w = 1$. Part of that is the distance from the range
 # that was not counted as noise. If it is:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates from 50 measurements by the compact VAE, for weights of the prior around the one of Bayes' rule (dotted curve through the measured points; w = 0 stands at the left end).", "name": "fig-weight"}, "image": {"alt": "A curve with a flat top between weights of about 0.1 and 3, falling on both sides, steeply towards 100."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates from 50 measurements by the compact VAE, for weights of the prior around the one of Bayes' rule (w = 0 stands at the left end).", "name": "fig-weight"}, "image": {"alt": "A curve with a flat top between weights of about 0.1 and 3, falling on both sides, steeply towards 100."}}
 plot_curves(
     [max(w, 0.001) for w in WEIGHTS],
     {"m = 50": [results[f"weight_{w:g}"].value for w in WEIGHTS]},
@@ -521,7 +521,7 @@ def recovers(m, seed):
 rows = (2, 4, 5, 6, 8, 10, 15)
 share = [sum(recovers(m, seed) for seed in range(8)) / 8 for m in rows]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of eight random networks with five latents whose image is recovered to 0.1%. Below five measurements there is nothing to hope for; a few more are enough.", "name": "fig-transition"}, "image": {"alt": "A curve that is zero up to four measurements and rises to one at about ten."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of eight random networks with five latents whose image is recovered to 0.1%. Below five measurements there is nothing to hope for; a few more are enough.", "name": "fig-transition"}, "image": {"alt": "A curve that is zero up to four measurements and rises to one at eight."}}
 plot_curves(
     rows, {"recovered": share}, "number of measurements m", "share recovered"
 )
