@@ -13,6 +13,7 @@ from torch import nn
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.gan import GAN
+from course_lib.models.hvae import hvae
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
 from course_lib.project import CourseError, write_atomically
@@ -23,6 +24,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "conv_vae": conv_vae,
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
+    "hvae": hvae,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
 }
