@@ -2,10 +2,12 @@
 
 from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.models.singan import SinGAN
 from course_lib.models.skip_network import SkipNetwork
+from course_lib.models.srresnet import SRResNet
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
 
@@ -18,8 +20,10 @@ __all__ = [
     "LinearAutoencoder",
     "PartialNonLocal",
     "PlateReader",
+    "SRResNet",
     "SinGAN",
     "SkipNetwork",
+    "SuperResolutionFlow",
     "available",
     "compact_vae",
     "conv_vae",

@@ -113,8 +113,7 @@ class SuperResolutionFlow(nn.Module):
                 f"SuperResolutionFlow.log_prob: {tuple(x.shape[-2:])} is not a multiple of "
                 f"{tuple(y.shape[-2:])} by one factor. Expected x {self.factors} times as large."
             )
-        for low, total in islice(self.densities(x), self._depth(x, factor)):
-            pass
+        *_, (low, total) = islice(self.densities(x), self._depth(x, factor))
         return total + _sum(gaussian(y, torch.full_like(y, LOW_STD)).log_prob(low))
 
     def encode(
@@ -204,8 +203,12 @@ class Level(nn.Module):
         super().__init__()
         details = 3 * channels
         self.norm = ActNorm(details)
-        self.update = nn.ModuleList(network(details, channels, hidden) for _ in range(lifting))
-        self.predict = nn.ModuleList(network(channels, 2 * details, hidden) for _ in range(lifting))
+        self.update = nn.ModuleList(
+            network(details, channels, hidden, "circular") for _ in range(lifting)
+        )
+        self.predict = nn.ModuleList(
+            network(channels, 2 * details, hidden, "circular") for _ in range(lifting)
+        )
         self.features = nn.Sequential(
             Centre(),
             conv(channels, features),
@@ -347,14 +350,18 @@ def haar_inverse(coarse: Tensor, details: Tensor) -> Tensor:
     return pixel_shuffle(torch.stack(block, dim=2).flatten(1, 2), 2)
 
 
-def network(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
-    """What a coupling computes; 0 at first, so that a flow starts as its linear part."""
+def network(inputs: int, outputs: int, hidden: int, border: str = "zeros") -> nn.Sequential:
+    """What a coupling computes; 0 at first, so that a flow starts as its linear part.
+
+    border: "zeros", which tells a network where the image ends, or "circular", for a coarse image
+    that has to be what a periodic prefilter makes of it.
+    """
     return nn.Sequential(
-        conv(inputs, hidden),
+        nn.Conv2d(inputs, hidden, 3, padding=1, padding_mode=border),
         nn.SiLU(),
         conv(hidden, hidden, 1),
         nn.SiLU(),
-        zeroed(conv(hidden, outputs)),
+        zeroed(nn.Conv2d(hidden, outputs, 3, padding=1, padding_mode=border)),
     )
 
 

@@ -12,8 +12,10 @@ from torch import nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.hvae import hvae
+from course_lib.models.srresnet import SRResNet
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
 from course_lib.project import CourseError, write_atomically
@@ -27,6 +29,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "hvae": hvae,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
+    "SRResNet": SRResNet,
+    "SuperResolutionFlow": SuperResolutionFlow,
 }
 
 

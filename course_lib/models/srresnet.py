@@ -9,7 +9,7 @@ from course_lib.models.blocks import at_least_float32, conv
 
 
 class SRResNet(nn.Module):
-    """x = N(y): residual blocks at low resolution, then pixels from channels, twice the size a time.
+    """x = N(y): residual blocks at low resolution, then pixels out of channels.
 
     Trained with the mean square error, its optimum is E[x | y]: the best PSNR that any method can
     have, and a blurred image where y leaves the details open. There is no randomness to sample.

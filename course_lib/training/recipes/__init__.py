@@ -6,6 +6,7 @@ from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.hvaes import HVAE_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.recipes.restoration import RESTORATION_RECIPES
+from course_lib.training.recipes.super_resolution import SUPER_RESOLUTION_RECIPES
 from course_lib.training.recipes.vaes import VAE_RECIPES
 
 RECIPES: dict[str, Recipe] = {
@@ -16,6 +17,7 @@ RECIPES: dict[str, Recipe] = {
         *GAN_RECIPES,
         *CLASSIFIER_RECIPES,
         *RESTORATION_RECIPES,
+        *SUPER_RESOLUTION_RECIPES,
     )
 }
 
