@@ -1,6 +1,5 @@
 """Hierarchical variational autoencoders: latents in groups, from the coarsest to the finest."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,15 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Normal, kl_divergence
-from torch.nn.functional import avg_pool2d, gelu, interpolate, pad, relu
+from torch.nn.functional import interpolate
 
-from course_lib.models.blocks import Centre, at_least_float32, conv, up_stage
-from course_lib.models.likelihoods import HEADS
+from course_lib.models.blocks import Centre, at_least_float32
 from course_lib.models.vae import LOG_STD_RANGE, Elbo, gaussian, reparameterise
 from course_lib.random import check_generator, generator_from, normal_like
 
-ACTIVATIONS = {"gelu": gelu, "relu": relu}
-Widths = Mapping[str, int]  # the side of a map, in decimal, to a number of channels
+Widths = Mapping[str, int]  # the side of a map, in decimal (as JSON has it), to its channels
 Draw = Callable[[int, Tensor, Normal], Tensor]  # (group, state, prior) to its latents
 
 
@@ -27,108 +24,6 @@ class Encoded(NamedTuple):
     rates: Float[Tensor, "batch groups"]  # KL(q(z_l | z_<l, x) || p(z_l | z_<l)), in nats
 
 
-class Bottleneck(nn.Module):
-    """Four convolutions, 1-3-3-1, through fewer channels; 1-1-1-1 on maps of 2 x 2 or smaller.
-
-    The last one is scaled down, or zero, so that a deep stack starts near the identity.
-
-    Source: Child 2021, arXiv:2011.10650, figure 3.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        middle: int,
-        outputs: int,
-        *,
-        side: int,
-        activation: str,
-        residual: bool = False,
-        scale: float = 1.0,
-    ) -> None:
-        super().__init__()
-        size = 3 if side > 2 else 1
-        self.c1 = conv(inputs, middle, 1)
-        self.c2, self.c3 = conv(middle, middle, size), conv(middle, middle, size)
-        self.c4 = conv(middle, outputs, 1)
-        self.activation, self.residual = ACTIVATIONS[activation], residual
-        for layer in (self.c1, self.c2, self.c3, self.c4):
-            layer.bias.data.zero_()
-        self.c4.weight.data *= scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = x
-        for layer in (self.c1, self.c2, self.c3, self.c4):
-            out = layer(self.activation(out))
-        return x + out if self.residual else out
-
-
-class BottomUp(nn.Module):
-    """An image to its maps of features, one for each resolution of the hierarchy.
-
-    Args:
-        blocks: for example "32x2,32d2,16x3,16d4,4x1": two blocks on maps of 32 x 32, one that ends
-            with averages over 2 x 2, three blocks at 16 x 16, and so on.
-        widths: channels of the maps of each side.
-        inputs: channels of the image.
-        stride: of the first convolution.
-        shrink: middle channels of a bottleneck, as a part of its width.
-        dense: the step down to 1 x 1 is a linear map of everything, not an average: the whole
-            layout enters the first group.
-    """
-
-    def __init__(
-        self,
-        blocks: str,
-        widths: Widths,
-        *,
-        inputs: int,
-        stride: int = 1,
-        shrink: float = 0.25,
-        activation: str = "gelu",
-        dense: bool = False,
-    ) -> None:
-        super().__init__()
-        self.widths = {int(side): width for side, width in widths.items()}
-        self.stages = parse_blocks(blocks)
-        first = self.widths[self.stages[0][0]]
-        self.in_conv = conv(inputs, first, 3 if stride == 1 else 5, stride)
-        self.in_conv.bias.data.zero_()
-        scale = 1 / math.sqrt(len(self.stages))
-        self.enc_blocks = nn.ModuleList(
-            Bottleneck(
-                self.widths[side],
-                int(self.widths[side] * shrink),
-                self.widths[side],
-                side=side,
-                activation=activation,
-                residual=True,
-                scale=scale,
-            )
-            for side, _ in self.stages
-        )
-        self.gather = nn.ModuleDict(
-            {
-                str(index): nn.Conv2d(self.widths[side], self.widths[1], side)
-                for index, (side, rate) in enumerate(self.stages)
-                if dense and rate == side
-            }
-        )
-
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        x = self.in_conv(x)
-        maps = {x.shape[-1]: x}
-        for index, ((_, rate), block) in enumerate(zip(self.stages, self.enc_blocks, strict=True)):
-            x = block(x)
-            if str(index) in self.gather:
-                x = self.gather[str(index)](x)
-            elif rate is not None:
-                x = avg_pool2d(x, rate)
-                x = pad(x, (0, 0, 0, 0, 0, self.widths[x.shape[-1]] - x.shape[1]))
-            maps[x.shape[-1]] = x
-        return maps
-
-
 class Group(nn.Module):
     """One group of latents on the way down: its prior, its posterior, and what it changes.
 
@@ -136,12 +31,13 @@ class Group(nn.Module):
         side: of its maps.
         mixin: side of the coarser maps that are enlarged and added first, or None.
         width: channels of its maps.
-        latents: channels of its latents.
-        middle: channels of its bottlenecks.
-        scale: of the paths that add to the maps, 1 / sqrt(number of groups): then the maps do not
-            grow with depth when training starts.
-        coarse: channels of the maps that `mixin` names, if they are enlarged by a linear map of
-            everything; None repeats their first `width` channels.
+        latents: d, channels of its latents.
+        enc: from the maps and the features of the image (2 width) to the posterior (2 d).
+        prior: from the maps (width) to the prior and an addition to the maps (2 d + width).
+        z_proj: from latents to an addition to the maps (width).
+        resnet: changes the maps at the end.
+        enlarge: what makes `width` maps of this side out of the coarser ones; None repeats pixels
+            of the first `width` channels.
         residual: the posterior is predicted relative to the prior.
 
     Source: Child 2021, arXiv:2011.10650; for the relative posterior Vahdat & Kautz 2020,
@@ -155,23 +51,18 @@ class Group(nn.Module):
         *,
         width: int,
         latents: int,
-        middle: int,
-        scale: float,
-        activation: str,
-        coarse: int | None = None,
+        enc: nn.Module,
+        prior: nn.Module,
+        z_proj: nn.Module,
+        resnet: nn.Module,
+        enlarge: nn.Module | None = None,
         residual: bool = False,
     ) -> None:
         super().__init__()
         self.side, self.mixin, self.latents, self.residual = side, mixin, latents, residual
         self.width = width
-        part = {"side": side, "activation": activation}
-        self.enc = Bottleneck(2 * width, middle, 2 * latents, **part)
-        self.prior = Bottleneck(width, middle, 2 * latents + width, scale=0.0, **part)
-        self.z_proj = conv(latents, width, 1)
-        self.z_proj.bias.data.zero_()
-        self.z_proj.weight.data *= scale
-        self.resnet = Bottleneck(width, middle, width, residual=True, scale=scale, **part)
-        self.spread = None if coarse is None else nn.ConvTranspose2d(coarse, width, side)
+        self.enc, self.prior, self.z_proj, self.resnet = enc, prior, z_proj, resnet
+        self.enlarge = enlarge
 
     def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:
         """The state in which the group finds its maps."""
@@ -182,8 +73,8 @@ class Group(nn.Module):
         if self.mixin is None:
             return state
         coarse = maps[self.mixin]
-        if self.spread is not None:
-            return state + self.spread(coarse)
+        if self.enlarge is not None:
+            return state + self.enlarge(coarse)
         return state + interpolate(coarse[:, : self.width], scale_factor=self.side // self.mixin)
 
     def predict(self, state: Tensor) -> tuple[Normal, Tensor]:
@@ -272,17 +163,23 @@ class HVAE(nn.Module):
         encoder: image to maps of features by side.
         decoder: the way down.
         img_size: (C, H, W) of one image.
+        centre: from images in [0, 1] to what the encoder expects; to [-1, 1] by default.
 
     Source: Child 2021, arXiv:2011.10650 (VDVAE; names of the parts are those of its published
     files).
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, *, img_size: tuple[int, int, int]
+        self,
+        encoder: nn.Module,
+        decoder: TopDown,
+        *,
+        img_size: tuple[int, int, int],
+        centre: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.img_size = encoder, decoder, tuple(img_size)
-        self.centre = Centre()
+        self.centre = Centre() if centre is None else centre
 
     @property
     def sides(self) -> list[int]:
@@ -358,16 +255,13 @@ class HVAE(nn.Module):
             )
         ).mean
 
-    def prior_draw(
-        self, temperature: float, given: Sequence[Tensor], generator: Generator
-    ) -> Draw:
+    def prior_draw(self, temperature: float, given: Sequence[Tensor], generator: Generator) -> Draw:
         """The draw that takes the given latents first, and then the prior's."""
         if temperature < 0:
             raise ValueError(f"HVAE: temperature must be 0 or more, got {temperature}.")
         if len(given) > len(self.sides):
             raise ValueError(
-                f"HVAE: latents of {len(given)} groups were given, but there are "
-                f"{len(self.sides)}."
+                f"HVAE: latents of {len(given)} groups were given, but there are {len(self.sides)}."
             )
         check_generator("HVAE", generator)
 
@@ -426,70 +320,3 @@ def parse_blocks(text: str) -> list[tuple[int, int | None]]:
         else:
             pairs.append((int(side), int(number) if letter else None))
     return pairs
-
-
-def hvae(
-    *,
-    enc_blocks: str,
-    dec_blocks: str,
-    widths: Widths,
-    latents: Widths,
-    img_size: tuple[int, int, int] = (1, 64, 64),
-    stride: int = 1,
-    tail: Sequence[int] = (),
-    likelihood: str = "gaussian",
-    shrink: float = 0.25,
-    activation: str = "gelu",
-    dense: bool = False,
-    residual_posterior: bool = False,
-    bias_up_to: int = 64,
-) -> HVAE:
-    """A model from its strings of blocks.
-
-    Args:
-        enc_blocks, dec_blocks: in the notation of `parse_blocks`.
-        widths: channels of the maps, by their side.
-        latents: channels of the latents, by the side of their group.
-        img_size: (C, H, W).
-        stride: of the encoder's first convolution: above 1, no map has the size of the image.
-        tail: channels of the stages that double the resolution after the last group.
-        likelihood: "gaussian" (learned scale) or "logistics" (discretised mixture).
-        shrink, activation, dense: as in `BottomUp`; dense also spreads the 1 x 1 maps.
-        residual_posterior: as in `Group`.
-        bias_up_to: as in `TopDown`.
-    """
-    stages = parse_blocks(dec_blocks)
-    groups = [
-        Group(
-            side,
-            mixin,
-            width=widths[str(side)],
-            latents=latents[str(side)],
-            middle=int(widths[str(side)] * shrink),
-            scale=1 / math.sqrt(len(stages)),
-            activation=activation,
-            coarse=widths["1"] if dense and mixin == 1 else None,
-            residual=residual_posterior,
-        )
-        for side, mixin in stages
-    ]
-    last = widths[str(max(side for side, _ in stages))]
-    channels = [last, *tail]
-    enlarge = [
-        up_stage(a, b, 1 if depth + 1 < len(tail) else 0)
-        for depth, (a, b) in enumerate(zip(channels, tail, strict=False))
-    ]
-    encoder = BottomUp(
-        enc_blocks,
-        widths,
-        inputs=img_size[0],
-        stride=stride,
-        shrink=shrink,
-        activation=activation,
-        dense=dense,
-    )
-    out_net = HEADS[likelihood](channels[-1], img_size[0])
-    decoder = TopDown(
-        groups, widths, out_net, bias_up_to=bias_up_to, tail=nn.Sequential(*enlarge)
-    )
-    return HVAE(encoder, decoder, img_size=img_size)

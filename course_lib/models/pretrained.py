@@ -14,10 +14,11 @@ from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
-from course_lib.models.hvae import hvae
 from course_lib.models.srresnet import SRResNet
+from course_lib.models.stacked_vae import stacked_vae
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
+from course_lib.models.vdvae import vdvae
 from course_lib.project import CourseError, write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -26,9 +27,10 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "conv_vae": conv_vae,
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
-    "hvae": hvae,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
+    "stacked_vae": stacked_vae,
+    "vdvae": vdvae,
     "SRResNet": SRResNet,
     "SuperResolutionFlow": SuperResolutionFlow,
 }

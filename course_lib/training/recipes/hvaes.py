@@ -9,14 +9,15 @@ from torch.nn.functional import mse_loss
 
 from course_lib.metrics import psnr
 from course_lib.models.hvae import HVAE
+from course_lib.models.pretrained import load_pretrained
+from course_lib.models.stacked_vae import start_from_vae
 from course_lib.models.vae import reparameterise
 from course_lib.random import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 
-WARM_UP = 0.1  # part of the training in which a group is opened
-OPENING = {1: 0.0, 2: 0.1, 4: 0.1, 8: 0.2}  # when the groups of a side open; finer ones at LAST
-LAST = 0.35
+OPENING = {1: 0.0, 8: 0.02, 16: 0.15}  # part of the training after which groups begin to open
+TIME_TO_OPEN = 0.1
 
 
 class CoarseFirst(Objective):
@@ -71,8 +72,8 @@ class CoarseFirst(Objective):
 
 
 def openness(side: int, progress: float) -> float:
-    """How far the groups of a side are open, from 0 to 1."""
-    return min(1.0, max(0.0, (progress - OPENING.get(side, LAST)) / WARM_UP))
+    """How far the groups of a side are open, from 0 to 1; those at 1 x 1 always are."""
+    return 1.0 if side == 1 else min(1.0, max(0.0, (progress - OPENING[side]) / TIME_TO_OPEN))
 
 
 @torch.no_grad()
@@ -99,47 +100,30 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
     }
 
 
-def hvae_recipe(name: str, description: str, *, noise_floor: float, **changes) -> Recipe:
-    """An HVAE recipe; `changes` are fields of Recipe."""
+def hvae_recipe(world: str, latents: int, noise_floor: float, **changes) -> Recipe:
+    """Four groups at 1 x 1, which begin as the latent of the world's compact VAE, and finer ones."""
     return Recipe(
-        name=name,
-        description=description,
-        architecture="hvae",
+        name=f"hvae_{world}64",
+        description=f"Hierarchical VAE of {world}, grown out of vae_{world}64_compact",
+        architecture="stacked_vae",
         arguments={
-            "enc_blocks": "32x1,32d2,16x1,16d2,8x1,8d2,4x1,4d4,1x1",
-            "dec_blocks": "1x3,4m1,4x1,8m4,8x2,16m8,16x1",
-            "widths": {"32": 48, "16": 64, "8": 96, "4": 128, "1": 256},
-            "latents": {"1": 16, "4": 8, "8": 4, "16": 2},
-            "stride": 2,
-            "tail": [40, 16],
-            "shrink": 0.5,
-            "activation": "relu",
-            "dense": True,
-            "residual_posterior": True,
+            "dec_blocks": "1x4,8m1,8x1,16m8",
+            "latents": {"1": latents, "8": 8, "16": 4},
         },
+        data=world,
+        held_out=(world, 512),
         objective=lambda model, held_out: CoarseFirst(model, held_out, noise_floor=noise_floor),
         evaluate=evaluate,
+        start=lambda model: start_from_vae(model, load_pretrained(f"vae_{world}64_compact")),
         **changes,
     )
 
 
 HVAE_RECIPES = [
     hvae_recipe(
-        "hvae_portraits64",
-        "Hierarchical VAE of portraits",
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 512),
-        noise_floor=0.03,
-        settings=Settings(steps=8000, batch_size=16, clip_norm=2.0),
+        "portraits", 12, 0.03, n_images=10_000, settings=Settings(steps=6000, batch_size=16)
     ),
     hvae_recipe(
-        "hvae_plates64",
-        "Hierarchical VAE of plates",
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 512),
-        noise_floor=0.03,
-        settings=Settings(steps=8000, batch_size=16, clip_norm=2.0),
+        "plates", 8, 0.05, n_images=64_000, settings=Settings(steps=6000, batch_size=16)
     ),
 ]

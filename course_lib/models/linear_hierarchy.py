@@ -1,0 +1,152 @@
+"""A hierarchy of latents in which everything is linear and Gaussian, so that all is known."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from course_lib.models.hvae import HVAE, TopDown
+from course_lib.models.vae import gaussian
+
+
+class LinearGroup(nn.Module):
+    """Latents whose laws are affine in the image drawn so far.
+
+    Args:
+        side: of the image.
+        synthesis: (n, d), from latents to what they add to the image.
+        forecast: (d, n), from the image so far to the mean of the prior.
+        prior_std: (d,).
+        response: (n, d), from the mean of the prior to what the image will still gain, on average.
+        gain: (d, n), from what the image gains beyond that to the mean of the posterior.
+        posterior_std: (d,).
+    """
+
+    def __init__(
+        self,
+        side: int,
+        *,
+        synthesis: Tensor,
+        forecast: Tensor,
+        prior_std: Tensor,
+        response: Tensor,
+        gain: Tensor,
+        posterior_std: Tensor,
+    ) -> None:
+        super().__init__()
+        self.side = side
+        self.register_buffer("synthesis", synthesis)
+        self.register_buffer("forecast", forecast)
+        self.register_buffer("prior_std", prior_std)
+        self.register_buffer("response", response)
+        self.register_buffer("gain", gain)
+        self.register_buffer("posterior_std", posterior_std)
+
+    def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:
+        return maps[self.side]
+
+    def predict(self, state: Tensor) -> tuple[Normal, Tensor]:
+        mean = state.flatten(1) @ self.forecast.T
+        return self._law(mean, self.prior_std), state
+
+    def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
+        mean = prior.mean[..., 0, 0]
+        surprise = (features - state).flatten(1) - mean @ self.response.T
+        return self._law(mean + surprise @ self.gain.T, self.posterior_std)
+
+    def absorb(self, state: Tensor, z: Tensor) -> Tensor:
+        return state + (z.flatten(1) @ self.synthesis.T).view_as(state)
+
+    def _law(self, mean: Tensor, std: Tensor) -> Normal:
+        mean = mean[..., None, None]
+        return gaussian(mean, std[:, None, None].expand_as(mean))
+
+
+class WholeImage(nn.Module):
+    """The posteriors see the image itself."""
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        return {x.shape[-1]: x}
+
+
+class FixedNoise(nn.Module):
+    """p(x | z) = N(maps, noise_std^2 I)."""
+
+    def __init__(self, noise_std: float) -> None:
+        super().__init__()
+        self.noise_std = noise_std
+
+    def forward(self, maps: Tensor) -> Normal:
+        return gaussian(maps, torch.full_like(maps, self.noise_std))
+
+
+class LinearHierarchy(HVAE):
+    """z_1 = e_1, z_l = c_l z_(l-1) + sqrt(1 - c_l^2) e_l, x = sum_l U_l diag(a_l) z_l + s n.
+
+    The columns of all U_l are orthonormal. Then component j of one group talks to component j of
+    the others only, so that the posterior of each group given those above it is a diagonal
+    Gaussian: the posteriors of this HVAE are exact, and its ELBO is log p(x).
+
+    Args:
+        basis: (n, L d) with orthonormal columns, n a square: the first d belong to group 0.
+        amplitudes: a, (L, d).
+        coupling: c_1, ..., c_(L-1), each in (-1, 1).
+        noise_std: s.
+
+    Raises:
+        ValueError: sizes that do not fit, or columns that are not orthonormal.
+    """
+
+    def __init__(
+        self,
+        basis: Float[Tensor, "n groups_d"],
+        amplitudes: Float[Tensor, "groups d"],
+        coupling: Sequence[float],
+        noise_std: float,
+    ) -> None:
+        n, (length, d) = len(basis), amplitudes.shape
+        side = math.isqrt(n)
+        if side**2 != n or basis.shape[1] != length * d or len(coupling) != length - 1:
+            raise ValueError(
+                "LinearHierarchy: expected a basis (n, L d) with n a square, amplitudes (L, d) and "
+                f"L - 1 couplings, got {tuple(basis.shape)}, {tuple(amplitudes.shape)} and "
+                f"{len(coupling)}."
+            )
+        if not torch.allclose(basis.T @ basis, torch.eye(length * d).to(basis), atol=1e-6):
+            raise ValueError("LinearHierarchy: the columns of basis must be orthonormal.")
+        drawn = [u * a for u, a in zip(basis.split(d, 1), amplitudes, strict=True)]
+        c = (0.0, *coupling)
+
+        def response(level: int) -> Tensor:
+            """What a unit of z_l adds to the mean of the image, by way of the groups below too."""
+            return sum(drawn[k] * math.prod(c[level + 1 : k + 1]) for k in range(level, length))
+
+        groups = []
+        for level in range(length):
+            covariance = noise_std**2 * torch.eye(n).to(basis)  # of the image given z_l and above
+            for below in range(level + 1, length):
+                covariance += (1 - c[below] ** 2) * response(below) @ response(below).T
+            variance = torch.full((d,), 1 - c[level] ** 2).to(basis)
+            information = response(level).T @ torch.linalg.inv(covariance)
+            posterior = torch.linalg.inv(
+                torch.diag(1 / variance) + information @ response(level)
+            )
+            above = drawn[level - 1] if level else torch.zeros_like(drawn[0])
+            groups.append(
+                LinearGroup(
+                    side,
+                    synthesis=drawn[level],
+                    forecast=c[level] * torch.linalg.pinv(above),
+                    prior_std=variance.sqrt(),
+                    response=response(level),
+                    gain=posterior @ information,
+                    posterior_std=posterior.diagonal().sqrt(),
+                )
+            )
+        decoder = TopDown(groups, {str(side): 1}, FixedNoise(noise_std))
+        super().__init__(
+            WholeImage(), decoder.to(basis.dtype), img_size=(1, side, side), centre=nn.Identity()
+        )
