@@ -31,15 +31,15 @@ BASE_REACH = 4.0  # the same for the last, conditional scale: details may be 50 
 
 
 class SuperResolutionFlow(nn.Module):
-    """p(x | y) for y = x at 1/2, 1/4, ... 1/2^levels of the resolution: one flow for all factors.
+    """p(x | y) for y = x at 1/2, 1/4, ... 1/2^L of the resolution: one flow for all factors.
 
     Level l maps c_{l-1} to (c_l, z_l), from c_0 = x on, and draws z_l from the features of c_l
     alone. So the first L levels are the model of the factor 2^L, and nothing is said twice.
 
     Args:
-        levels: how often the resolution can be halved.
+        steps: for each level, from fine to coarse, the number of Glow steps of its details,
+            conditioned on its coarse image. Steps are cheap at the coarse end.
         lifting: couplings between coarse image and details in a level.
-        steps: Glow steps of the details in a level, conditioned on the coarse image.
         features: maps in which the coarse image is described.
         blocks: residual blocks that find them.
         hidden: width of the networks in the couplings.
@@ -51,9 +51,8 @@ class SuperResolutionFlow(nn.Module):
     def __init__(
         self,
         *,
-        levels: int = 4,
+        steps: Sequence[int] = (5, 8, 10, 10),
         lifting: int = 3,
-        steps: int = 6,
         features: int = 32,
         blocks: int = 3,
         hidden: int = 48,
@@ -62,7 +61,7 @@ class SuperResolutionFlow(nn.Module):
         super().__init__()
         self.image_channels = image_channels
         self.levels = nn.ModuleList(
-            Level(image_channels, lifting, steps, features, blocks, hidden) for _ in range(levels)
+            Level(image_channels, lifting, n, features, blocks, hidden) for n in steps
         )
         self.register_buffer("initialised", torch.tensor(False))
 
@@ -301,23 +300,24 @@ class ActNorm(nn.Module):
 
 
 class Rotation(nn.Module):
-    """A 1 x 1 convolution with the orthogonal matrix R = exp(S - S^T), whose S is learned.
+    """A 1 x 1 convolution with R = (I + S)^-1 (I - S), S = W - W^T: orthogonal for every W.
 
-    It never becomes ill-conditioned, its inverse is R^T, and log |det R| = 0: the scales are the
-    business of `ActNorm`. (Glow learns W = P L U, which can.)
+    It never becomes ill-conditioned, its inverse is R^T, and log |det R| = 0: scales are the
+    business of `ActNorm`. (Glow learns a general matrix, which can become singular.)
 
-    Source: Lezcano-Casado & Martinez-Rubio 2019, arXiv:1901.08428.
+    Source: Helfrich, Willmott & Ye 2018, arXiv:1707.09520 (Cayley's map).
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.skew = nn.Parameter(torch.randn(channels, channels))
+        self.weight = nn.Parameter(torch.randn(channels, channels))
 
     @property
     def matrix(self) -> Float[Tensor, "c c"]:
         """R."""
-        with torch.autocast(self.skew.device.type, enabled=False):
-            return torch.matrix_exp(self.skew - self.skew.T)
+        skew = self.weight - self.weight.T
+        identity = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
+        return torch.linalg.solve(identity + skew, identity - skew)
 
     def forward(self, z: Tensor) -> Tensor:
         return _mix(self.matrix, z)
@@ -358,9 +358,9 @@ def network(inputs: int, outputs: int, hidden: int, border: str = "zeros") -> nn
     """
     return nn.Sequential(
         nn.Conv2d(inputs, hidden, 3, padding=1, padding_mode=border),
-        nn.SiLU(),
+        nn.ReLU(),
         conv(hidden, hidden, 1),
-        nn.SiLU(),
+        nn.ReLU(),
         zeroed(nn.Conv2d(hidden, outputs, 3, padding=1, padding_mode=border)),
     )
 
