@@ -47,7 +47,7 @@ from course_lib.inference import (
     deep_image_prior,
     harmonise,
     impedance,
-    super_resolve,
+    singan_enlarge,
 )
 from course_lib.inference.deep_image_prior import TARGETS
 from course_lib.metrics import psnr
@@ -469,7 +469,7 @@ show_images(wide)
 # camera never saw:
 
 # %%
-enlarged = super_resolve(model, small, 2, passes=1)
+enlarged = singan_enlarge(model, small, 2, passes=1)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Twice the size: cubic interpolation, SinGAN, truth.", "name": "fig-singan-sr"}, "image": {"alt": "Coins with soft rims, coins with crisp rims and invented faces, and the true coins."}}
 show_images(

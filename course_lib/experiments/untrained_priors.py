@@ -14,7 +14,7 @@ from course_lib.inference import (
     fit_singan,
     impedance,
     map_xz,
-    super_resolve,
+    singan_enlarge,
 )
 from course_lib.metrics import psnr
 from course_lib.models import SinGAN, load_pretrained
@@ -202,7 +202,7 @@ def one_photograph(budget: str) -> list[Result]:
         photo = load_photo(name, 128)
         small = op.A(photo).clamp(0, 1)
         model = train_singan(small, scales=scales, steps=steps)
-        enlarged = super_resolve(model, small, 2, passes=1)
+        enlarged = singan_enlarge(model, small, 2, passes=1)
         values = {
             "reconstruction": psnr(model.reconstruct(), small),
             "bicubic": psnr(bicubic(small, 128), photo),

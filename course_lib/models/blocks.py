@@ -31,10 +31,12 @@ class ResidualBlock(nn.Module):
         return x + self.second(silu(self.first(silu(x))))
 
 
-def down_stage(inputs: int, outputs: int, blocks: int, size: int = 3) -> nn.Sequential:
-    """Half the resolution, then residual blocks."""
+def down_stage(
+    inputs: int, outputs: int, blocks: int, size: int = 3, stride: int = 2
+) -> nn.Sequential:
+    """Half the resolution (by default), then residual blocks."""
     return nn.Sequential(
-        conv(inputs, outputs, size, stride=2), *(ResidualBlock(outputs) for _ in range(blocks))
+        conv(inputs, outputs, size, stride), *(ResidualBlock(outputs) for _ in range(blocks))
     )
 
 

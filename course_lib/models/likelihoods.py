@@ -1,5 +1,7 @@
 """Laws of an image given the last features of a decoder."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -63,7 +65,7 @@ class DiscretisedLogistics(Distribution):
     different spacing for images of 5 bits, whose probabilities then sum to 1.03 (erratum R1).
     """
 
-    arg_constraints = {}
+    arg_constraints: ClassVar = {}
 
     def __init__(self, out: Tensor, channels: int, *, bits: int = 8) -> None:
         n = out.shape[1] // (1 + 3 * channels)
@@ -119,7 +121,7 @@ class DiscretisedLogistics(Distribution):
         return torch.stack([self._shift(c, list(x[:, :c].unbind(1))) for c in channels], 1)
 
     def _shift(self, c: int, before: list[Tensor]) -> Tensor:
-        """Means of channel c: coefficients 0; 1 and 2 belong to the pairs (1, 0); (2, 0), (2, 1)."""
+        """Means of channel c. Coefficient 0 is of channels (1, 0), 1 and 2 of (2, 0), (2, 1)."""
         first = (0, 0, 1)[c]
         shifts = (self.coefficients[:, first + i] * value for i, value in enumerate(before))
         return self.means[:, c] + sum(shifts, start=torch.zeros_like(self.means[:, c]))

@@ -129,11 +129,9 @@ class LinearHierarchy(HVAE):
             covariance = noise_std**2 * torch.eye(n).to(basis)  # of the image given z_l and above
             for below in range(level + 1, length):
                 covariance += (1 - c[below] ** 2) * response(below) @ response(below).T
-            variance = torch.full((d,), 1 - c[level] ** 2).to(basis)
+            variance = basis.new_full((d,), 1 - c[level] ** 2)
             information = response(level).T @ torch.linalg.inv(covariance)
-            posterior = torch.linalg.inv(
-                torch.diag(1 / variance) + information @ response(level)
-            )
+            posterior = torch.linalg.inv(torch.diag(1 / variance) + information @ response(level))
             above = drawn[level - 1] if level else torch.zeros_like(drawn[0])
             groups.append(
                 LinearGroup(

@@ -14,6 +14,7 @@ from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
+from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.models.translation import LatentTranslation
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
     "LatentTranslation": LatentTranslation,
+    "measurement_encoder": measurement_encoder,
     "PlateReader": PlateReader,
     "stacked_vae": stacked_vae,
     "vdvae": vdvae,

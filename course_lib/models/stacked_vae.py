@@ -19,12 +19,12 @@ class Stages(nn.Module):
     """The encoder of `compact_vae`, whose maps after each stage are kept.
 
     Args:
-        channels: of the stages, each at half the resolution of the one before.
-        blocks: residual blocks of a stage.
+        channels: of the stages.
+        blocks: residual blocks of a stage; a first stage that halves an image has one.
         inputs: channels of the image.
-        side: of the image, which a stage halves.
+        side: of the image.
         width: of the vector at the end.
-        stride: of the first stage; 1 for a small measurement.
+        halves: which stages halve the resolution; all by default.
     """
 
     def __init__(
@@ -35,13 +35,17 @@ class Stages(nn.Module):
         inputs: int,
         side: int,
         width: int,
+        halves: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
+        halves = [True] * len(channels) if halves is None else list(halves)
+        stem = {"blocks": 1, "size": 5} if halves[0] else {"blocks": blocks}
+        pairs = list(zip((inputs, *channels), channels, strict=False))
         self.stages = nn.ModuleList(
-            down_stage(a, b, blocks if depth else 1, size=3 if depth else 5)
-            for depth, (a, b) in enumerate(zip((inputs, *channels), channels, strict=False))
+            down_stage(*pair, **(stem if depth == 0 else {"blocks": blocks}), stride=1 + half)
+            for depth, (pair, half) in enumerate(zip(pairs, halves, strict=True))
         )
-        coarsest = side // 2 ** len(channels)
+        coarsest = side // 2 ** sum(halves)
         self.gather = nn.Sequential(
             nn.SiLU(),
             conv(channels[-1], MAPS, 1),
@@ -69,7 +73,7 @@ def stacked_vae(
     tail: int = 16,
     img_size: tuple[int, int, int] = (1, 64, 64),
 ) -> HVAE:
-    """Groups at 1 x 1 share the vector of the flat VAE; finer groups draw on the maps of its decoder.
+    """Groups at 1 x 1 share the vector of the flat VAE, finer ones draw on maps of its decoder.
 
     Args:
         dec_blocks: in the notation of `parse_blocks`, for instance "1x4,8m1,8x1,16m8". The first
@@ -97,7 +101,9 @@ def stacked_vae(
     for at, mixin in stages:
         enlarge = None if mixin is None else enlargements.pop(at)
         groups.append(
-            _group(at, mixin, widths[str(at)], latents[str(at)], enlarge, 1 / math.sqrt(len(stages)))
+            _group(
+                at, mixin, widths[str(at)], latents[str(at)], enlarge, 1 / math.sqrt(len(stages))
+            )
         )
     decoder = TopDown(
         groups,
@@ -117,16 +123,11 @@ def _group(
     """Heads of one or two layers; what is added to the maps starts at zero, but for latents."""
     z_proj = conv(latents, width, 1)
     if side == 1:
-        enc = nn.Sequential(nn.SiLU(), conv(2 * width, 2 * latents, 1))
         middle, size, resnet = width // 4, 1, nn.Identity()
     else:
-        enc = nn.Sequential(
-            nn.SiLU(), conv(2 * width, width), nn.SiLU(), conv(width, 2 * latents)
-        )
         middle, size, resnet = width // 2, 3, ResidualBlock(width)
         z_proj.weight.data *= scale
-        z_proj.bias.data.zero_()
-        for parameter in resnet.second.parameters():
+        for parameter in (z_proj.bias, *resnet.second.parameters()):
             parameter.data.zero_()
     prior = nn.Sequential(
         nn.SiLU(),
@@ -141,13 +142,20 @@ def _group(
         mixin,
         width=width,
         latents=latents,
-        enc=enc,
+        enc=posterior_head(side, width, latents),
         prior=prior,
         z_proj=z_proj,
         resnet=resnet,
         enlarge=enlarge,
         residual=True,
     )
+
+
+def posterior_head(side: int, width: int, latents: int) -> nn.Module:
+    """From the maps and the features of an image (2 width) to mean and log std (2 latents)."""
+    if side == 1:
+        return nn.Sequential(nn.SiLU(), conv(2 * width, 2 * latents, 1))
+    return nn.Sequential(nn.SiLU(), conv(2 * width, width), nn.SiLU(), conv(width, 2 * latents))
 
 
 @torch.no_grad()

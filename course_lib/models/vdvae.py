@@ -135,6 +135,4 @@ def vdvae(
     encoder = BottomUp(enc_blocks, widths, inputs=img_size[0], shrink=shrink)
     finest = widths[str(max(side for side, _ in stages))]
     head = LogisticsHead(finest, img_size[0], n_mixtures=n_mixtures, bits=bits)
-    return HVAE(
-        encoder, TopDown(groups, widths, head, bias_up_to=bias_up_to), img_size=img_size
-    )
+    return HVAE(encoder, TopDown(groups, widths, head, bias_up_to=bias_up_to), img_size=img_size)

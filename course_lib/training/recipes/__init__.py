@@ -4,6 +4,7 @@ from course_lib.project import CourseError
 from course_lib.training.recipes.classifier import CLASSIFIER_RECIPES
 from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.hvaes import HVAE_RECIPES
+from course_lib.training.recipes.measurement_encoders import ENCODER_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.recipes.restoration import RESTORATION_RECIPES
 from course_lib.training.recipes.super_resolution import SUPER_RESOLUTION_RECIPES
@@ -14,6 +15,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         *VAE_RECIPES,
         *HVAE_RECIPES,
+        *ENCODER_RECIPES,
         *GAN_RECIPES,
         *CLASSIFIER_RECIPES,
         *RESTORATION_RECIPES,

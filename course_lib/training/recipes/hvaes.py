@@ -1,7 +1,5 @@
 """Hierarchical VAEs of portraits and plates."""
 
-import math
-
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
@@ -100,15 +98,21 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
     }
 
 
-def hvae_recipe(world: str, latents: int, noise_floor: float, **changes) -> Recipe:
-    """Four groups at 1 x 1, which begin as the latent of the world's compact VAE, and finer ones."""
+GROUPS = {
+    "portraits": {"1": 12, "8": 8, "16": 4},  # latents by side; those at 1 x 1 add up to 48
+    "plates": {"1": 8, "8": 8, "16": 4},  # and to 32
+}
+
+
+def hvae_recipe(world: str, noise_floor: float, **changes) -> Recipe:
+    """Four groups at 1 x 1, which begin as the latent of the compact VAE, and finer ones."""
     return Recipe(
         name=f"hvae_{world}64",
         description=f"Hierarchical VAE of {world}, grown out of vae_{world}64_compact",
         architecture="stacked_vae",
         arguments={
             "dec_blocks": "1x4,8m1,8x1,16m8",
-            "latents": {"1": latents, "8": 8, "16": 4},
+            "latents": GROUPS[world],
         },
         data=world,
         held_out=(world, 512),
@@ -120,10 +124,6 @@ def hvae_recipe(world: str, latents: int, noise_floor: float, **changes) -> Reci
 
 
 HVAE_RECIPES = [
-    hvae_recipe(
-        "portraits", 12, 0.03, n_images=10_000, settings=Settings(steps=6000, batch_size=16)
-    ),
-    hvae_recipe(
-        "plates", 8, 0.05, n_images=64_000, settings=Settings(steps=6000, batch_size=16)
-    ),
+    hvae_recipe("portraits", 0.03, n_images=10_000, settings=Settings(steps=6000, batch_size=16)),
+    hvae_recipe("plates", 0.05, n_images=64_000, settings=Settings(steps=6000, batch_size=16)),
 ]
