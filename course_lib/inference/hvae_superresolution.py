@@ -16,7 +16,7 @@ from torch.distributions import Normal, kl_divergence
 from course_lib.models.hvae import HVAE
 from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.vae import reparameterise
-from course_lib.operators import Downsampling, LinearOperator, Operator, bicubic_kernel
+from course_lib.operators import Downsampling, LinearOperator, Operator, bicubic_kernel, wrap_kernel
 from course_lib.random import generator_from, normal_like
 
 Reduction = Literal["sum", "mean"]
@@ -122,7 +122,7 @@ def super_resolve(
 
 def bicubic_downsampling(img_size: tuple[int, int, int], factor: int) -> Downsampling:
     """The operator of super-resolution in this book: cubic prefilter, then every s-th pixel."""
-    return Downsampling(img_size, factor, bicubic_kernel(factor))
+    return Downsampling(img_size, factor, wrap_kernel(bicubic_kernel(factor), img_size[-2:]))
 
 
 def consistency_projection(op: LinearOperator, x: Tensor, y: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class Group(nn.Module):
         width: channels of its maps.
         latents: d, channels of its latents.
         enc: from the maps and the features of the image (2 width) to the posterior (2 d).
-        prior: from the maps (width) to the prior and an addition to the maps (2 d + width).
+        prior: from the maps (width) to the prior and an addition to the maps (2 d + width), or to
+            the prior alone (2 d).
         z_proj: from latents to an addition to the maps (width).
         resnet: changes the maps at the end.
         enlarge: what makes `width` maps of this side out of the coarser ones; None repeats pixels
@@ -80,8 +81,9 @@ class Group(nn.Module):
     def predict(self, state: Tensor) -> tuple[Normal, Tensor]:
         """p(z_l | z_<l), and the maps with what can be foreseen of them."""
         out = self.prior(state)
-        mean, log_std, foreseen = out.split([self.latents, self.latents, self.width], dim=1)
-        return _normal(mean, log_std), state + foreseen
+        mean, log_std = out[:, : 2 * self.latents].chunk(2, dim=1)
+        foreseen = out[:, 2 * self.latents :]
+        return _normal(mean, log_std), state + foreseen if foreseen.shape[1] else state
 
     def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
         """q(z_l | z_<l, x)."""

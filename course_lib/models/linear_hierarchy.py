@@ -21,8 +21,7 @@ class LinearGroup(nn.Module):
         forecast: (d, n), from the image so far to the mean of the prior.
         prior_std: (d,).
         response: (n, d), from the mean of the prior to what the image will still gain, on average.
-        gain: (d, n), from what the image gains beyond that to the mean of the posterior.
-        posterior_std: (d,).
+        covariance: (n, n), of the image given these latents and those above.
     """
 
     def __init__(
@@ -33,8 +32,7 @@ class LinearGroup(nn.Module):
         forecast: Tensor,
         prior_std: Tensor,
         response: Tensor,
-        gain: Tensor,
-        posterior_std: Tensor,
+        covariance: Tensor,
     ) -> None:
         super().__init__()
         self.side = side
@@ -42,6 +40,8 @@ class LinearGroup(nn.Module):
         self.register_buffer("forecast", forecast)
         self.register_buffer("prior_std", prior_std)
         self.register_buffer("response", response)
+        self.register_buffer("covariance", covariance)
+        gain, posterior_std = condition(self, torch.eye(len(covariance)).to(covariance))
         self.register_buffer("gain", gain)
         self.register_buffer("posterior_std", posterior_std)
 
@@ -53,9 +53,12 @@ class LinearGroup(nn.Module):
         return self._law(mean, self.prior_std), state
 
     def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
-        mean = prior.mean[..., 0, 0]
-        surprise = (features - state).flatten(1) - mean @ self.response.T
-        return self._law(mean + surprise @ self.gain.T, self.posterior_std)
+        surprise = features.flatten(1) - self.expected(state, prior)
+        return self._law(prior.mean[..., 0, 0] + surprise @ self.gain.T, self.posterior_std)
+
+    def expected(self, state: Tensor, prior: Normal) -> Float[Tensor, "b n"]:
+        """E[x | z_<l], the image so far and what it will gain on average."""
+        return state.flatten(1) + prior.mean[..., 0, 0] @ self.response.T
 
     def absorb(self, state: Tensor, z: Tensor) -> Tensor:
         return state + (z.flatten(1) @ self.synthesis.T).view_as(state)
@@ -63,6 +66,14 @@ class LinearGroup(nn.Module):
     def _law(self, mean: Tensor, std: Tensor) -> Normal:
         mean = mean[..., None, None]
         return gaussian(mean, std[:, None, None].expand_as(mean))
+
+
+def condition(group: LinearGroup, matrix: Float[Tensor, "m n"]) -> tuple[Tensor, Tensor]:
+    """How M x tells z_l, given z_<l: the gain (d, m) of the mean, and the standard deviations."""
+    seen = matrix @ group.response
+    information = seen.T @ torch.linalg.inv(matrix @ group.covariance @ matrix.T)
+    covariance = torch.linalg.inv(torch.diag(group.prior_std**-2) + information @ seen)
+    return covariance @ information, covariance.diagonal().sqrt()
 
 
 class WholeImage(nn.Module):
@@ -130,8 +141,6 @@ class LinearHierarchy(HVAE):
             for below in range(level + 1, length):
                 covariance += (1 - c[below] ** 2) * response(below) @ response(below).T
             variance = basis.new_full((d,), 1 - c[level] ** 2)
-            information = response(level).T @ torch.linalg.inv(covariance)
-            posterior = torch.linalg.inv(torch.diag(1 / variance) + information @ response(level))
             above = drawn[level - 1] if level else torch.zeros_like(drawn[0])
             groups.append(
                 LinearGroup(
@@ -140,11 +149,40 @@ class LinearHierarchy(HVAE):
                     forecast=c[level] * torch.linalg.pinv(above),
                     prior_std=variance.sqrt(),
                     response=response(level),
-                    gain=posterior @ information,
-                    posterior_std=posterior.diagonal().sqrt(),
+                    covariance=covariance,
                 )
             )
         decoder = TopDown(groups, {str(side): 1}, FixedNoise(noise_std))
         super().__init__(
             WholeImage(), decoder.to(basis.dtype), img_size=(1, side, side), centre=nn.Identity()
         )
+
+
+class LinearMeasurementEncoder(nn.Module):
+    """p(z_l | z_<l, y) for y = M x in a `LinearHierarchy`: the optimal encoder of measurements.
+
+    Exact where M x mixes no two components of a group: then these laws are diagonal too.
+
+    Args:
+        hierarchy: the prior.
+        matrix: M, (m, n).
+        k: how many groups are told.
+    """
+
+    def __init__(self, hierarchy: LinearHierarchy, matrix: Float[Tensor, "m n"], k: int) -> None:
+        super().__init__()
+        self.groups, self.k = list(hierarchy.decoder.dec_blocks)[:k], k
+        self.register_buffer("matrix", matrix)
+        self.laws = [condition(group, matrix) for group in self.groups]
+
+    def features(self, y: Float[Tensor, "b c h w"]) -> dict[int, Tensor]:
+        return {y.shape[-1]: y}
+
+    def posterior(
+        self, index: int, state: Tensor, features: dict[int, Tensor], prior: Normal
+    ) -> Normal:
+        (y,) = features.values()
+        group, (gain, std) = self.groups[index], self.laws[index]
+        surprise = y.flatten(1) - group.expected(state, prior) @ self.matrix.T
+        mean = prior.mean + (surprise @ gain.T)[..., None, None]
+        return gaussian(mean, std[:, None, None].expand_as(mean))

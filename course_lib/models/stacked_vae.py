@@ -13,6 +13,7 @@ from course_lib.models.likelihoods import GaussianHead
 from course_lib.models.vae import VAE
 
 MAPS = 32  # between a vector and the coarsest maps
+VECTOR_PRIOR = 192  # hidden units of the prior of a group at 1 x 1
 
 
 class Stages(nn.Module):
@@ -123,17 +124,18 @@ def _group(
     """Heads of one or two layers; what is added to the maps starts at zero, but for latents."""
     z_proj = conv(latents, width, 1)
     if side == 1:
-        middle, size, resnet = width // 4, 1, nn.Identity()
+        middle, size, foreseen, resnet = VECTOR_PRIOR, 1, 0, nn.Identity()
     else:
-        middle, size, resnet = width // 2, 3, ResidualBlock(width)
-        z_proj.weight.data *= scale
-        for parameter in (z_proj.bias, *resnet.second.parameters()):
+        middle, size, foreseen, resnet = width // 2, 3, width, ResidualBlock(width)
+        for parameter in resnet.second.parameters():
             parameter.data.zero_()
+    z_proj.weight.data *= scale
+    z_proj.bias.data.zero_()
     prior = nn.Sequential(
         nn.SiLU(),
         conv(width, middle, size),
         nn.SiLU(),
-        conv(middle, 2 * latents + width, size),
+        conv(middle, 2 * latents + foreseen, size),
     )
     for parameter in prior[-1].parameters():
         parameter.data.zero_()
@@ -162,7 +164,11 @@ def posterior_head(side: int, width: int, latents: int) -> nn.Module:
 def start_from_vae(model: HVAE, vae: VAE) -> None:
     """Copy a `compact_vae` of the same channels: its latent is dealt out to the groups at 1 x 1.
 
-    Until the finer groups open, the model then draws exactly what the VAE draws.
+    Its d numbers go to the last of those groups; the groups before them are new, and begin with
+    nothing to say. So the model first draws what the VAE draws.
+
+    Raises:
+        ValueError: the groups do not add up to d from behind.
     """
     _, *stages, _, to_maps = vae.encoder[0]
     _, _, to_width, _, to_latent = vae.encoder[1:]
@@ -173,27 +179,31 @@ def start_from_vae(model: HVAE, vae: VAE) -> None:
 
     from_latent, _, to_grid, _, maps = vae.decoder
     groups = model.decoder.dec_blocks
-    coarse = [group for group in groups if group.side == 1]
-    position, width = 0, groups[0].width
-    mean, log_std = (
-        (w, b) for w, b in zip(to_latent.weight.chunk(2), to_latent.bias.chunk(2), strict=True)
-    )
-    for group in coarse:
-        part = slice(position, position + group.latents)
-        position = part.stop
+    vector, width = [group for group in groups if group.side == 1], groups[0].width
+    model.decoder.bias_xs[0].copy_(from_latent.bias[None, :, None, None])
+    weight, bias = (p.unflatten(0, (2, -1)) for p in (to_latent.weight, to_latent.bias))
+    end = weight.shape[1]  # of the latents that are not yet dealt out
+    for group in reversed(vector):
         head = group.enc[-1]
         head.weight.zero_()
-        head.weight[:, width:, 0, 0] = torch.cat([mean[0][part], log_std[0][part]])
-        head.bias.copy_(torch.cat([mean[1][part], log_std[1][part]]))
-        group.z_proj.weight.copy_(from_latent.weight[:, part, None, None])
-        group.z_proj.bias.copy_(from_latent.bias if group is coarse[0] else 0 * from_latent.bias)
+        head.bias.zero_()
+        if end > 0:
+            part = slice(end - group.latents, end)
+            end = part.start
+            head.weight[:, width:, 0, 0] = weight[:, part].flatten(0, 1)
+            head.bias.copy_(bias[:, part].flatten())
+            group.z_proj.weight.copy_(from_latent.weight[:, part, None, None])
+    if end != 0:
+        raise ValueError(
+            "start_from_vae: the last groups at 1 x 1 must have as many latents together as the "
+            f"VAE has, {weight.shape[1]}, got {[group.latents for group in vector]}."
+        )
     grid = next(group for group in groups if group.side > 1).enlarge
     grid[2].load_state_dict(to_grid.state_dict())
     depth = len(grid) - 4
     for mine, theirs in zip(grid[4:], maps[:depth], strict=True):
         mine.load_state_dict(theirs.state_dict())
     stages = [group.enlarge for group in groups if group.side > 1 and group.enlarge is not None][1:]
-    stages += list(model.decoder.tail)
-    stages += [model.decoder.out_net.mean[0], model.decoder.out_net.mean[1]]
+    stages += [*model.decoder.tail, *model.decoder.out_net.mean[:2]]
     for mine, theirs in zip(stages, maps[depth:-1], strict=True):
         mine.load_state_dict(theirs.state_dict())

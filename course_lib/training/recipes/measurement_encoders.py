@@ -18,6 +18,7 @@ from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
 
 IMG_SIZE = (1, 64, 64)
+SIDES = [1] * 10 + [8] * 2 + [16]  # of the groups of both priors
 HOLE = slice(20, 44)  # rows and columns of the square that is lost
 
 
@@ -114,7 +115,7 @@ def encoder_recipe(
         architecture="measurement_encoder",
         arguments={
             "measurement_size": list(op.measurement_size),
-            "sides": [1, 1, 1, 1, 8, 8][:k],
+            "sides": SIDES[:k],
             "latents": GROUPS[world],
             "channels": channels,
             "halves": halves,
@@ -142,10 +143,10 @@ def noisy_downsampling(factor: int, sigma: float) -> Downsampling:
 
 
 # Of a small measurement the first stage keeps the resolution.
-AT_16 = {"channels": [64, 96], "halves": [False, True], "k": 6}
-AT_8 = {"channels": [96], "halves": [False], "k": 6}
-AT_4 = {"channels": [96], "halves": [False], "k": 4}
-AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], "k": 6}
+AT_16 = {"channels": [64, 96], "halves": [False, True], "k": 12}
+AT_8 = {"channels": [96], "halves": [False], "k": 12}
+AT_4 = {"channels": [96], "halves": [False], "k": 10}
+AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], "k": 12}
 
 ENCODER_RECIPES = [
     *(
