@@ -89,6 +89,17 @@ class Centre(nn.Module):
         return 2 * x - 1
 
 
+class Standardise(nn.Module):
+    """(x - mean) / std for two numbers, in units of the image: what published networks expect."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
 class Uncentre(nn.Module):
     """[-1, 1] to [0, 1], in float32 whatever precision the convolutions ran in."""
 
