@@ -120,6 +120,8 @@ def test_report_and_refusal():
     with pytest.raises(CourseError, match=expected):
         load_whole(model, wrong, "file")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(CourseError, match=r"Sequential. 1 unexpected: 2.weight. Build"):
+        load_whole(model, {**state, "2.weight": torch.zeros(1)}, "file")
     loaded = load_whole(model, state, "file")
     assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
     assert not loaded.training
