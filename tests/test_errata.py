@@ -239,6 +239,121 @@ def test_e30_no_lipschitz_constant_and_no_descent():
     assert loss(theta) > before
 
 
+@pytest.fixture
+def two_levels():
+    """z0 = e0, z1 = 0.6 z0 + 0.8 e1, x = B z + 0.3 n, y = H x: all Gaussian, as covariances."""
+    g = torch.Generator().manual_seed(6)
+    synthesis = torch.randn(4, 2, generator=g).double()
+    measure = torch.randn(2, 4, generator=g).double()
+    latents = torch.tensor([[1.0, 0.6], [0.6, 1.0]]).double()
+    image = synthesis @ latents @ synthesis.T + 0.09 * torch.eye(4)
+    joint = torch.cat(
+        [
+            torch.cat([latents, latents @ synthesis.T], 1),
+            torch.cat([synthesis @ latents, image], 1),
+        ]
+    )  # of (z0, z1, x)
+    see = torch.block_diag(torch.eye(6).double(), torch.zeros(2, 0).double())[:6]
+    extended = torch.cat([see, torch.cat([torch.zeros(2, 2).double(), measure], 1)])
+    return extended @ joint @ extended.T, measure  # of (z0, z1, x, y): 2 + 4 + 2
+
+
+def conditional(covariance, of, given):
+    """Covariance of some coordinates of a Gaussian given others."""
+    cross = covariance[of][:, given]
+    return covariance[of][:, of] - cross @ inv(covariance[given][:, given]) @ cross.T
+
+
+Z, X, Y = [0, 1], [2, 3, 4, 5], [6, 7]
+
+
+def test_e32_the_evidence_is_the_bound_plus_the_divergence_of_posteriors():
+    """One latent, one pixel: z ~ N(0, 1), x = z + n, and a guess q = N(m, v) that is off."""
+    x, m, v = (torch.tensor(value).double() for value in (0.7, 0.1, 0.3))
+    normal = torch.distributions.Normal
+    evidence = normal(0.0, math.sqrt(2.0)).log_prob(x)
+    prior, guess = normal(torch.zeros(()).double(), 1.0), normal(m, v.sqrt())
+    posterior = normal(x / 2, math.sqrt(0.5))
+    expected_log_likelihood = -0.5 * (math.log(2 * math.pi) + (x - m) ** 2 + v)
+    bound = expected_log_likelihood - torch.distributions.kl_divergence(guess, prior)
+    gap = torch.distributions.kl_divergence(guess, posterior)
+    assert gap > 0.05
+    torch.testing.assert_close(bound + gap, evidence, rtol=0, atol=1e-6)  # 0.5 in float32
+    likelihood = normal(m, 1.0)  # the printed term compares laws of x and z
+    printed = bound - torch.distributions.kl_divergence(guess, likelihood)
+    assert abs(printed - evidence) > 0.1
+
+
+def test_e35_the_measurement_says_more_than_the_first_latents(two_levels):
+    covariance, measure = two_levels
+    first = [0]
+    without, with_y = (conditional(covariance, X, given) for given in (first, first + Y))
+    seen = measure @ without @ measure.T  # what z0 leaves open of y: U_k^2 up to a factor
+    assert eigvalsh(seen).min() > 0.01
+    expected = without - without @ measure.T @ inv(seen) @ measure @ without
+    torch.testing.assert_close(with_y, expected)
+    assert eigvalsh(without - with_y).max() > 0.1
+
+
+def test_e36_at_best_the_loss_is_the_information_that_y_lacks(two_levels):
+    """E KL(p(z | x) || q(z | y)) is smallest at q = p(z | y), where it is I(z; x | y) > 0."""
+    covariance, _ = two_levels
+    of_x, of_y = conditional(covariance, Z, X), conditional(covariance, Z, Y)
+    information = 0.5 * (of_y.logdet() - of_x.logdet())
+
+    def loss(spread):
+        """Of q = N(E[z | y], spread): E (m_x - m_y)(m_x - m_y)^T = C(z | y) - C(z | x)."""
+        trace = (inv(spread) @ (of_x + (of_y - of_x))).trace()
+        return 0.5 * (trace - 2 + spread.logdet() - of_x.logdet())
+
+    assert information > 0.5
+    torch.testing.assert_close(loss(of_y), information)
+    for factor in (0.5, 0.9, 1.1, 2.0):
+        assert loss(factor * of_y) > information
+
+
+def test_e38_anything_is_consistent_after_the_projection():
+    g = torch.Generator().manual_seed(7)
+    measure, truth = torch.randn(3, 12, generator=g).double(), torch.rand(12, generator=g).double()
+    y, noise = measure @ truth, torch.randn(12, generator=g).double()
+    projected = noise - pinv(measure) @ (measure @ noise - y)
+    assert (measure @ noise - y).norm() > 1
+    assert (measure @ projected - y).norm() < 1e-12
+    assert (projected - truth).norm() > 1
+
+
+def test_e39_the_mean_form_compromises_elsewhere():
+    """One standard deviation for a group of 1 latent and one of 1024, whose laws differ."""
+    stds = torch.tensor([0.5] + [1.0] * 1024).double()
+    grid = torch.linspace(0.4, 1.1, 701).double()[:, None]
+    divergence = (grid / stds).log() + stds**2 / (2 * grid**2) - 0.5
+    total = divergence.sum(1)
+    mean = divergence[:, 0] + divergence[:, 1:].mean(1)
+    best_total, best_mean = grid[total.argmin()].item(), grid[mean.argmin()].item()
+    assert best_total == pytest.approx((stds**2).mean().sqrt().item(), abs=1e-3)
+    assert best_mean == pytest.approx(math.sqrt((0.5**2 + 1) / 2), abs=1e-3)
+    assert total[mean.argmin()] > total.min() + 30  # nats
+
+
+def test_r1_bins_and_levels_of_different_spacing():
+    """Sum of bin probabilities over all 32 levels, the end bins open."""
+
+    def total(levels, mean, scale):
+        upper = torch.sigmoid((levels + 1 / 31 - mean) / scale)
+        lower = torch.sigmoid((levels - 1 / 31 - mean) / scale)
+        low, high = levels < -0.999, levels > 0.999
+        return torch.where(low, upper, torch.where(high, 1 - lower, upper - lower)).sum().item()
+
+    k = torch.arange(32).double()
+    released, fitting = (8 * k - 127.5) / 127.5, 2 * k / 31 - 1
+    for mean in (-0.9, 0.0, 0.5):
+        for scale in (0.02, 0.1):
+            assert total(fitting, mean, scale) == pytest.approx(1, abs=1e-12)
+    assert total(released, 0.0, 0.05) == pytest.approx(1.0282, abs=1e-4)  # (2 / 31) / (16 / 255)
+    assert total(released, 1.0, 0.02) < 0.9  # the mass above the last bin is lost
+    assert math.log2(1.0282) == pytest.approx(0.040, abs=5e-4)
+
+
 def test_e41_a_decoder_makes_laws_that_are_not_normal():
     z = torch.randn(100_000, generator=torch.Generator().manual_seed(4)).double()
     x = z.sign() + 0.1 * torch.randn(100_000, generator=torch.Generator().manual_seed(5)).double()

@@ -6,7 +6,7 @@ it asks for more than a fixed operator).
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,6 @@ from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
 from course_lib.models.hvae import HVAE
-from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.vae import reparameterise
 from course_lib.operators import Downsampling, LinearOperator, Operator, bicubic_kernel, wrap_kernel
 from course_lib.random import generator_from, normal_like
@@ -22,9 +21,21 @@ from course_lib.random import generator_from, normal_like
 Reduction = Literal["sum", "mean"]
 
 
+@runtime_checkable
+class TellsLatents(Protocol):
+    """q(z_<k | y) of the first k groups of an HVAE; `MeasurementEncoder` is one."""
+
+    k: int
+
+    def features(self, y: Tensor) -> dict[int, Tensor]: ...
+    def posterior(
+        self, index: int, state: Tensor, features: dict[int, Tensor], prior: Normal
+    ) -> Normal: ...
+
+
 def latent_divergence(
     hvae: HVAE,
-    encoder: MeasurementEncoder,
+    encoder: TellsLatents,
     x: Float[Tensor, "batch c h w"],
     y: Tensor,
     *,
@@ -72,7 +83,7 @@ def latent_divergence(
 @torch.no_grad()
 def super_resolve(
     hvae: HVAE,
-    lr_encoder: MeasurementEncoder,
+    lr_encoder: TellsLatents,
     y: Float[Tensor, "batch c h w"],
     n_samples: int,
     temperature: float = 1.0,
@@ -158,7 +169,12 @@ def expected_consistency(
 
 @torch.no_grad()
 def latent_ambiguity(
-    hvae: HVAE, op: Operator, latents_below_k: Sequence[Tensor], *, generator: Generator
+    hvae: HVAE,
+    op: Operator,
+    latents_below_k: Sequence[Tensor],
+    *,
+    generator: Generator,
+    n: int | None = None,
 ) -> Float[Tensor, ""]:
     """U_k = E |A x - A x'| / sqrt(m) for two independent draws x, x' given the same z_<k.
 
@@ -171,10 +187,11 @@ def latent_ambiguity(
         op: the operator.
         latents_below_k: draws of z_<k, each (B, d, s, s).
         generator: of the draws of all else, grain included.
+        n: number of pairs; by default that of the latents, which k = 0 does not have.
 
     Source: Prost et al. 2023, arXiv:2205.10347.
     """
-    first, second = (draw_images(hvae, latents_below_k, generator=generator) for _ in range(2))
+    first, second = (draw_images(hvae, latents_below_k, generator=generator, n=n) for _ in range(2))
     return _rms(op.A(first) - op.A(second))
 
 
@@ -184,11 +201,11 @@ def draw_images(
     latents_below_k: Sequence[Tensor],
     *,
     generator: Generator,
-    temperature: float = 1.0,
+    n: int | None = None,
 ) -> Float[Tensor, "batch c h w"]:
-    """One draw of p(x | z_<k), with the grain that p(x | z) puts on the decoded mean."""
-    draw = hvae.prior_draw(temperature, latents_below_k, generator)
-    p = hvae.decoder.emit(hvae.decoder.descend(draw, len(latents_below_k[0])))
+    """n draws of p(x | z_<k), with the grain that p(x | z) puts on the decoded mean."""
+    n = len(latents_below_k[0]) if n is None else n
+    p = hvae.decoder.emit(hvae.decoder.descend(hvae.prior_draw(1.0, latents_below_k, generator), n))
     return p.mean + p.stddev * normal_like(p.mean, generator)
 
 

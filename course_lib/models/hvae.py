@@ -40,6 +40,7 @@ class Group(nn.Module):
         enlarge: what makes `width` maps of this side out of the coarser ones; None repeats pixels
             of the first `width` channels.
         residual: the posterior is predicted relative to the prior.
+        bounded: log standard deviations are kept in LOG_STD_RANGE.
 
     Source: Child 2021, arXiv:2011.10650; for the relative posterior Vahdat & Kautz 2020,
     arXiv:2007.03898.
@@ -58,9 +59,11 @@ class Group(nn.Module):
         resnet: nn.Module,
         enlarge: nn.Module | None = None,
         residual: bool = False,
+        bounded: bool = True,
     ) -> None:
         super().__init__()
-        self.side, self.mixin, self.latents, self.residual = side, mixin, latents, residual
+        self.side, self.mixin, self.latents = side, mixin, latents
+        self.residual, self.bounded = residual, bounded
         self.width = width
         self.enc, self.prior, self.z_proj, self.resnet = enc, prior, z_proj, resnet
         self.enlarge = enlarge
@@ -83,35 +86,36 @@ class Group(nn.Module):
         out = self.prior(state)
         mean, log_std = out[:, : 2 * self.latents].chunk(2, dim=1)
         foreseen = out[:, 2 * self.latents :]
-        return _normal(mean, log_std), state + foreseen if foreseen.shape[1] else state
+        return law(mean, log_std, self.bounded), state + foreseen if foreseen.shape[1] else state
 
     def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
         """q(z_l | z_<l, x)."""
-        return relative(self.enc(torch.cat([state, features], dim=1)), prior, self.residual)
+        mean, log_std = self.enc(torch.cat([state, features], dim=1)).chunk(2, dim=1)
+        if self.residual:
+            return relative(mean, log_std, prior)
+        return law(mean, log_std, self.bounded)
 
     def absorb(self, state: Tensor, z: Tensor) -> Tensor:
         """The maps after z_l."""
         return self.resnet(state + self.z_proj(z.to(state.dtype)))
 
 
-def relative(out: Tensor, prior: Normal, residual: bool) -> Normal:
-    """A Normal from the output (B, 2 d, h, w) of a head, told relative to the prior or not."""
-    mean, log_std = at_least_float32(out).chunk(2, dim=1)
-    if residual:
-        mean, log_std = mean + prior.mean, log_std + prior.stddev.log()
-    return _normal(mean, log_std)
-
-
-def _normal(mean: Tensor, log_std: Tensor) -> Normal:
+def law(mean: Tensor, log_std: Tensor, bounded: bool = True) -> Normal:
+    """A Normal in float32 from what a layer puts out."""
     mean, log_std = at_least_float32(mean), at_least_float32(log_std)
-    return gaussian(mean, log_std.clamp(*LOG_STD_RANGE).exp())
+    return gaussian(mean, (log_std.clamp(*LOG_STD_RANGE) if bounded else log_std).exp())
+
+
+def relative(mean: Tensor, log_std: Tensor, prior: Normal) -> Normal:
+    """A Normal whose mean and log standard deviation are told as differences to a prior."""
+    return law(at_least_float32(mean) + prior.mean, at_least_float32(log_std) + prior.stddev.log())
 
 
 class TopDown(nn.Module):
     """The groups in order, and the maps that they draw on; at the end, p(x | z).
 
     Args:
-        groups: from the coarsest to the finest.
+        groups: from the coarsest to the finest, as `Group`.
         widths: channels of the maps of each side.
         bias_up_to: maps up to this side start from learned values, larger ones from zero.
         out_net: from features to p(x | z).
@@ -120,7 +124,7 @@ class TopDown(nn.Module):
 
     def __init__(
         self,
-        groups: Sequence[Group],
+        groups: Sequence[nn.Module],
         widths: Widths,
         out_net: nn.Module,
         *,

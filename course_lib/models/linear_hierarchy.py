@@ -186,3 +186,32 @@ class LinearMeasurementEncoder(nn.Module):
         surprise = y.flatten(1) - group.expected(state, prior) @ self.matrix.T
         mean = prior.mean + (surprise @ gain.T)[..., None, None]
         return gaussian(mean, std[:, None, None].expand_as(mean))
+
+
+def aliased_hierarchy(
+    side: int = 8,
+    factor: int = 2,
+    *,
+    amplitudes: Sequence[float] = (1.0, 0.6),
+    coupling: float = 0.5,
+    noise_std: float = 0.1,
+) -> LinearHierarchy:
+    """Low frequencies in group 0; in group 1 the frequencies that subsampling confuses with them.
+
+    Behind a symmetric prefilter, a small pixel grid shows the four lowest cosines of the image,
+    each mixed with its alias: so a measurement mixes no two components of a group, and
+    `LinearMeasurementEncoder` is exact.
+
+    Args:
+        side, factor: of the image, and of the subsampling.
+        amplitudes: of the two groups.
+        coupling: c, between a cosine and its alias.
+        noise_std: s.
+    """
+    i, j = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
+    low = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    modes = [*low, *((a + side // factor, b) for a, b in low)]
+    waves = [(2 * torch.pi * (a * i + b * j) / side).cos().flatten() for a, b in modes]
+    basis = torch.stack([wave / wave.norm() for wave in waves], 1)
+    strength = torch.tensor(amplitudes, dtype=torch.float64)[:, None].expand(2, len(low))
+    return LinearHierarchy(basis, strength, [coupling], noise_std)

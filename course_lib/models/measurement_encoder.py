@@ -61,8 +61,8 @@ class MeasurementEncoder(nn.Module):
         self, index: int, state: Tensor, features: dict[int, Tensor], prior: Normal
     ) -> Normal:
         """q(z_l | z_<l, y) for group `index`, whose maps are `state`."""
-        seen = features[self.sides[index]]
-        return relative(self.heads[index](torch.cat([state, seen], dim=1)), prior, residual=True)
+        seen = torch.cat([state, features[self.sides[index]]], dim=1)
+        return relative(*self.heads[index](seen).chunk(2, dim=1), prior)
 
 
 def measurement_encoder(

@@ -182,22 +182,20 @@ def start_from_vae(model: HVAE, vae: VAE) -> None:
     vector, width = [group for group in groups if group.side == 1], groups[0].width
     model.decoder.bias_xs[0].copy_(from_latent.bias[None, :, None, None])
     weight, bias = (p.unflatten(0, (2, -1)) for p in (to_latent.weight, to_latent.bias))
-    end = weight.shape[1]  # of the latents that are not yet dealt out
-    for group in reversed(vector):
-        head = group.enc[-1]
-        head.weight.zero_()
-        head.bias.zero_()
-        if end > 0:
-            part = slice(end - group.latents, end)
-            end = part.start
-            head.weight[:, width:, 0, 0] = weight[:, part].flatten(0, 1)
-            head.bias.copy_(bias[:, part].flatten())
-            group.z_proj.weight.copy_(from_latent.weight[:, part, None, None])
-    if end != 0:
+    ends = weight.shape[1] - torch.tensor([0, *(g.latents for g in reversed(vector))]).cumsum(0)
+    if 0 not in ends:
         raise ValueError(
             "start_from_vae: the last groups at 1 x 1 must have as many latents together as the "
             f"VAE has, {weight.shape[1]}, got {[group.latents for group in vector]}."
         )
+    for group, end in zip(reversed(vector), ends.tolist(), strict=False):
+        head, part = group.enc[-1], slice(end - group.latents, end)
+        head.weight.zero_()
+        head.bias.zero_()
+        if end > 0:
+            head.weight[:, width:, 0, 0] = weight[:, part].flatten(0, 1)
+            head.bias.copy_(bias[:, part].flatten())
+            group.z_proj.weight.copy_(from_latent.weight[:, part, None, None])
     grid = next(group for group in groups if group.side > 1).enlarge
     grid[2].load_state_dict(to_grid.state_dict())
     depth = len(grid) - 4

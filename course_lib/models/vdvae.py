@@ -130,6 +130,7 @@ def vdvae(
                 prior=Bottleneck(width, middle, 2 * latents + width, side=side, scale=0.0),
                 z_proj=z_proj,
                 resnet=Bottleneck(width, middle, width, side=side, residual=True, scale=scale),
+                bounded=False,
             )
         )
     encoder = BottomUp(enc_blocks, widths, inputs=img_size[0], shrink=shrink)
