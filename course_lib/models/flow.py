@@ -61,7 +61,15 @@ class SuperResolutionFlow(nn.Module):
         super().__init__()
         self.image_channels = image_channels
         self.levels = nn.ModuleList(
-            Level(image_channels, lifting, n, features, blocks, hidden) for n in steps
+            Level(
+                image_channels,
+                lifting=lifting,
+                steps=n,
+                features=features,
+                blocks=blocks,
+                hidden=hidden,
+            )
+            for n in steps
         )
         self.register_buffer("initialised", torch.tensor(False))
 
@@ -197,7 +205,7 @@ class Level(nn.Module):
     """
 
     def __init__(
-        self, channels: int, lifting: int, steps: int, features: int, blocks: int, hidden: int
+        self, channels: int, *, lifting: int, steps: int, features: int, blocks: int, hidden: int
     ) -> None:
         super().__init__()
         details = 3 * channels
