@@ -75,6 +75,23 @@ def x_step(y, mask, generated, sigma, std):
     return generated + gain * (y - generated)
 
 
+def price(m_q, l_q, m_p, l_p, *, half=0.5):
+    square = ((2 * l_q).exp() + (m_q - m_p) ** 2) * (-2 * l_p).exp()
+    return (l_p - l_q + half * (square - 1)).flatten(1).sum(1)
+
+
+def project(x, y, A, A_dagger):
+    return x - A_dagger(A(x) - y)
+
+
+def bins(mean, scale, n, *, half=1.0, ends=True):
+    levels = 2 * torch.arange(n).double() / (n - 1) - 1
+    low, high = (torch.sigmoid((levels + sign * half / (n - 1) - mean) / scale) for sign in (-1, 1))
+    if ends:
+        low[0], high[-1] = 0, 1
+    return high - low
+
+
 def variance(x, w, correction=0):
     return x.unfold(0, w, 1).var(-1, correction=correction).mean(1)
 
@@ -115,6 +132,9 @@ RIGHT = {
         lambda A, sigma, std: (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
     ),
     "x-step": lambda: checks.check_x_step(x_step),
+    "price": lambda: checks.check_group_price(price),
+    "projection": lambda: checks.check_projection(project),
+    "bins": lambda: checks.check_bins(bins),
     "filter": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s**2) ** k),
     "variance": lambda: checks.check_moving_variance(variance),
     "field": lambda: checks.check_receptive_field(field),
@@ -204,6 +224,17 @@ WRONG = {
     "x-step-weights": lambda: checks.check_x_step(
         lambda y, mask, generated, sigma, std: x_step(y, mask, generated, std, sigma)
     ),
+    "price-other-way": lambda: checks.check_group_price(lambda a, b, c, d: price(c, d, a, b)),
+    "price-whole": lambda: checks.check_group_price(lambda *a: price(*a, half=1.0)),
+    "price-mean": lambda: checks.check_group_price(lambda *a: price(*a) / 12),
+    "projection-gradient": lambda: checks.check_projection(
+        lambda x, y, A, A_dagger: x - 0.5 * A_dagger(A(x) - y)
+    ),
+    "projection-replaces": lambda: checks.check_projection(
+        lambda x, y, A, A_dagger: A_dagger(y) + 0 * x
+    ),
+    "bins-wide": lambda: checks.check_bins(lambda *a: bins(*a, half=1.03)),
+    "bins-closed": lambda: checks.check_bins(lambda *a: bins(*a, ends=False)),
     "filter-linear": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s) ** k),
     "filter-off-by-one": lambda: checks.check_filter_factors(
         lambda s, tau, k: 1 - (1 - tau * s**2) ** (k - 1)

@@ -1,6 +1,6 @@
 """Many images for one measurement: a hierarchical VAE whose coarse latents the measurement tells.
 
-Source: Prost, Houdard, Almansa & Papadakis 2023, arXiv:2205.10347 (super-resolution; nothing in
+Source: Prost, Houdard, Almansa & Papadakis 2024, arXiv:2205.10347 (super-resolution; nothing in
 it asks for more than a fixed operator).
 """
 
@@ -59,7 +59,7 @@ def latent_divergence(
             authors' released code, which makes a latent of a fine group cheaper than one of a
             coarse group.
 
-    Source: Prost et al. 2023, arXiv:2205.10347, equation 10.
+    Source: Prost et al. 2024, arXiv:2205.10347, equation 10.
     """
     with torch.no_grad():
         of_image = hvae.features(x)
@@ -148,7 +148,7 @@ def consistency_projection(op: LinearOperator, x: Tensor, y: Tensor) -> Tensor:
         x: images (*batch, C, H, W).
         y: measurements, for all axes of x or for the last ones of `batch`.
 
-    Source: Bahat & Michaeli 2020, arXiv:1912.11442 ("consistency enforcing module").
+    Source: Bahat & Michaeli 2020, arXiv:1912.01839 ("consistency enforcing module").
     """
     return x - op.A_dagger(op.A(x) - y)
 
@@ -189,7 +189,7 @@ def latent_ambiguity(
         generator: of the draws of all else, grain included.
         n: number of pairs; by default that of the latents, which k = 0 does not have.
 
-    Source: Prost et al. 2023, arXiv:2205.10347.
+    Source: Prost et al. 2024, arXiv:2205.10347.
     """
     first, second = (draw_images(hvae, latents_below_k, generator=generator, n=n) for _ in range(2))
     return _rms(op.A(first) - op.A(second))

@@ -4,20 +4,26 @@ from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencode
 from course_lib.models.classifier import PlateReader
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
+from course_lib.models.hvae import HVAE
+from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.models.singan import SinGAN
 from course_lib.models.skip_network import SkipNetwork
 from course_lib.models.srresnet import SRResNet
+from course_lib.models.stacked_vae import stacked_vae
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
+from course_lib.models.vdvae import vdvae
 
 __all__ = [
     "GAN",
+    "HVAE",
     "VAE",
     "DenoisingAutoencoder",
     "Elbo",
     "LatentTranslation",
     "LinearAutoencoder",
+    "MeasurementEncoder",
     "PartialNonLocal",
     "PlateReader",
     "SRResNet",
@@ -30,4 +36,6 @@ __all__ = [
     "linear_vae",
     "load_pretrained",
     "read_card",
+    "stacked_vae",
+    "vdvae",
 ]

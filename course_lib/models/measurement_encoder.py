@@ -22,7 +22,7 @@ class MeasurementEncoder(nn.Module):
         sides: of those groups.
         measurement_size: (C, h, w) of one y.
 
-    Source: Prost, Houdard, Almansa & Papadakis 2023, arXiv:2205.10347.
+    Source: Prost, Houdard, Almansa & Papadakis 2024, arXiv:2205.10347.
     """
 
     def __init__(
