@@ -68,7 +68,7 @@ def test_at_best_the_divergence_is_the_information_that_y_lacks(linear, k, gener
     given_x = linear.covariance_given(4 * k, torch.eye(64, dtype=torch.float64))
     information = (given_y.logdet() - given_x.logdet()) / 2
     assert (nats.mean() - information).abs() < 4 * nats.std() / MANY**0.5
-    assert information > 1
+    assert information > 0.5
 
 
 def test_an_encoder_that_is_too_unsure_pays_for_it(linear, generator):
