@@ -48,7 +48,6 @@ def published_state() -> dict[str, Tensor]:
         layer(f"{name}.c2", middle, middle, size)
         layer(f"{name}.c3", middle, middle, size)
         layer(f"{name}.c4", middle, outputs, 1)
-        state[f"{name}.c4.weight"] *= 0.3  # log stds of -6 to 2: ours are clamped there
 
     layer("encoder.in_conv", 3, 8, 3)
     for i, (side, _) in enumerate(ENCODER):
