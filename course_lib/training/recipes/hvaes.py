@@ -4,19 +4,21 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
-from course_lib.metrics import psnr
+from course_lib.metrics import average_pairwise_distance, psnr
 from course_lib.models.hvae import HVAE
 from course_lib.models.pretrained import load_pretrained
 from course_lib.models.stacked_vae import start_from_vae
 from course_lib.models.vae import reparameterise
 from course_lib.random import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.recipes.gans import read_samples
 from course_lib.training.recipes.recipe import Figure, Recipe
 
 OPENING = {8: 0.02, 16: 0.1}  # part of the training after which groups begin to open
 TIME_TO_OPEN = 0.1
 CUT = {8: 0.25, 16: 0.4}  # part of the images in which groups of this side or finer stay shut
 WHOLE = 4  # one image in so many is decoded
+TEMPERATURES = (1.0, 0.7, 0.4)  # of the samples that the card measures
 NEW = 2  # groups at 1 x 1 above those that hold the vector of the flat VAE
 
 
@@ -113,26 +115,51 @@ def openness(side: int, progress: float) -> float:
 
 @torch.no_grad()
 def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
-    """Nats per dimension, rates by side, reconstruction."""
-    x = held_out[torch.arange(len(held_out))]
-    generator = generator_from(0)
-    reconstructions, values, rates = [], [], []
+    """Nats per dimension, rates by side and by group, where the image sits, spread of samples."""
+    x, n = held_out[torch.arange(len(held_out))], len(held_out)
+    generator, sides = generator_from(0), sorted(set(model.sides))
+    images: dict[int, list[Tensor]] = {side: [] for side in sides}
+    values, rates = [], []
     for part in x.split(64):
-        reconstructions.append(model.reconstruct(part))
         values.append(model.elbo(part, generator=generator).value)
-        rates.append(model.encode(part, generator=generator).rates)
+        encoded = model.encode(part, generator=generator)
+        rates.append(encoded.rates)
+        for side in sides:
+            told = encoded.latents[: model.groups_up_to(side)]
+            images[side].append(model.sample(len(part), 0.0, told))
     rates = torch.cat(rates).mean(0)
-    found = {
-        "elbo": (torch.cat(values).mean().item() / x[0].numel(), "nats per dimension"),
-        "reconstruction": (psnr(torch.cat(reconstructions), x).mean().item(), "dB"),
-        "rate": (rates.sum().item(), "nats per image"),
-    }
-    for side in sorted(set(model.sides)):
+    elbo = torch.cat(values).mean().item() / x[0].numel()
+    found = {"elbo": (elbo, "nats per dimension"), "rate": (rates.sum().item(), "nats per image")}
+    for side in sides:
         share = rates[[s == side for s in model.sides]].sum().item()
+        kept = psnr(torch.cat(images[side]), x).mean().item()
         found[f"rate_{side}"] = (share, f"nats per image, groups of {side} x {side}")
-    return {
-        key: Figure(value, unit, "held-out images", len(x)) for key, (value, unit) in found.items()
-    }
+        found[f"kept_{side}"] = (kept, f"dB, posterior up to {side} x {side}, then prior means")
+    found["reconstruction"] = (found[f"kept_{sides[-1]}"][0], "dB")
+    found |= {f"rate_of_{i}": (nats, "nats per image") for i, nats in enumerate(rates.tolist())}
+    figures = {key: Figure(*pair, "held-out images", n) for key, pair in found.items()}
+    for temperature in TEMPERATURES:
+        drawn = average_pairwise_distance(model.sample(n, temperature))
+        spread = (drawn / average_pairwise_distance(x)).item()
+        figures[f"spread_{temperature}"] = Figure(
+            spread, "of the spread of the data", f"samples, temperature {temperature}", n
+        )
+    return figures
+
+
+@torch.no_grad()
+def evaluate_plates(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
+    """The same, and what a reader of plates makes of samples."""
+    figures = evaluate(model, held_out)
+    for temperature in TEMPERATURES:
+        drawn = model.sample(len(held_out), temperature, generator=generator_from(0))
+        read = read_samples(drawn)
+        data, n = f"samples, temperature {temperature}", len(drawn)
+        figures[f"readable_{temperature}"] = Figure(
+            read.readable, "", f"{data}, reader above 0.9", n
+        )
+        figures[f"characters_{temperature}"] = Figure(read.characters, "of 36", data, n)
+    return figures
 
 
 # Latents by side. Of ten groups at 1 x 1, eight share the 48 or 32 latents of the compact VAE.
@@ -152,7 +179,7 @@ def hvae_recipe(world: str, noise_floor: float, **changes) -> Recipe:
         data=world,
         held_out=(world, 512),
         objective=lambda model, held_out: CoarseFirst(model, held_out, noise_floor=noise_floor),
-        evaluate=evaluate,
+        evaluate=evaluate_plates if world == "plates" else evaluate,
         start=lambda model: start_from_vae(model, load_pretrained(f"vae_{world}64_compact")),
         **changes,
     )
