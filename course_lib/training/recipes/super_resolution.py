@@ -178,7 +178,7 @@ SUPER_RESOLUTION_RECIPES = [
         evaluate=evaluate_flow,
         settings=Settings(steps=3500, batch_size=16),
     ),
-    regression_recipe(4, 1200),
-    regression_recipe(8, 1200),
-    regression_recipe(16, 1200),
+    regression_recipe(4, 1000),
+    regression_recipe(8, 1000),
+    regression_recipe(16, 1000),
 ]
