@@ -75,7 +75,7 @@ def measurement_encoder(
     width: int = 512,
     blocks: int = 2,
 ) -> MeasurementEncoder:
-    """An encoder of measurements for `stacked_vae`.
+    """An encoder of measurements for `stacked_vae`; at first it says what the prior says.
 
     Args:
         measurement_size: (C, s, s).
@@ -90,4 +90,7 @@ def measurement_encoder(
         side = side // 2 if half else side
         widths[side] = count
     heads = [posterior_head(at, widths[at], latents[str(at)]) for at in sides]
+    for head in heads:
+        for parameter in head[-1].parameters():
+            parameter.data.zero_()  # else a guess that is wrong and sure costs millions of nats
     return MeasurementEncoder(encoder, heads, sides=sides, measurement_size=measurement_size)

@@ -85,9 +85,7 @@ def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], 
 
 
 def start_from_prior(model: MeasurementEncoder, hvae: HVAE) -> None:
-    """Heads begin as those of the prior's own encoder; so does an encoder of the same form."""
-    for mine, group in zip(model.heads, hvae.decoder.dec_blocks, strict=False):
-        mine.load_state_dict(group.enc.state_dict())
+    """Where the measurement has the size of the image, features begin as those of the image."""
     if model.measurement_size == hvae.img_size:
         model.encoder.load_state_dict(hvae.encoder.state_dict())
 
