@@ -36,7 +36,7 @@ IMG_SIZE = (1, 64, 64)
 FACTORS = (4, 8, 16)
 TEMPERATURES = (0.1, 0.8)  # those of the source's table
 SWEEP = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 8)}  # images, samples of each
+SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 4)}  # images, samples of each
 READING = {"x8": (8, 0.05), "x16": (16, 0.01)}  # factor, and noise, of plates to read
 WORLDS = ("portraits", "plates")
 

@@ -67,7 +67,7 @@ class MeasurementEncoder(nn.Module):
 
 def measurement_encoder(
     *,
-    measurement_size: tuple[int, int, int],
+    measurement_size: Sequence[int],
     sides: Sequence[int],
     latents: Widths,
     channels: Sequence[int],
@@ -93,4 +93,4 @@ def measurement_encoder(
     for head in heads:
         for parameter in head[-1].parameters():
             parameter.data.zero_()  # else a guess that is wrong and sure costs millions of nats
-    return MeasurementEncoder(encoder, heads, sides=sides, measurement_size=measurement_size)
+    return MeasurementEncoder(encoder, heads, sides=sides, measurement_size=tuple(measurement_size))
