@@ -13,6 +13,7 @@ from torch import nn
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.gan import GAN
+from course_lib.models.structured_vae import structured_vae
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
 from course_lib.project import CourseError, write_atomically
@@ -25,6 +26,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "GAN": GAN,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
+    "structured_vae": structured_vae,
 }
 
 
