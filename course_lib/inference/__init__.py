@@ -1,26 +1,42 @@
 """Where prior, operator and solver meet: one method a file."""
 
+from course_lib.inference.chain_diagnostics import effective_sample_size, split_r_hat
 from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
+from course_lib.inference.hamiltonian import Chains, hamiltonian_monte_carlo
 from course_lib.inference.keep_intact import keep_intact
+from course_lib.inference.laplace import Laplace, laplace
+from course_lib.inference.latent_sampling import sample_images, sample_latents
+from course_lib.inference.linear_gaussian import LinearGaussian, matrix_of
 from course_lib.inference.map_latent import Pushforward, conditional_mean, map_xz, map_z
-from course_lib.inference.posterior_reference import label_posterior
+from course_lib.inference.posterior_reference import grid_posterior, label_posterior
 from course_lib.inference.singan import fit_singan, harmonise, super_resolve
 from course_lib.inference.tiling import tiled
 
 __all__ = [
+    "Chains",
+    "Laplace",
+    "LinearGaussian",
     "Phase",
     "Pushforward",
     "conditional_mean",
     "deep_generative_prior",
     "deep_image_prior",
+    "effective_sample_size",
     "fit_singan",
+    "grid_posterior",
+    "hamiltonian_monte_carlo",
     "harmonise",
     "impedance",
     "keep_intact",
     "label_posterior",
+    "laplace",
     "map_xz",
     "map_z",
+    "matrix_of",
+    "sample_images",
+    "sample_latents",
+    "split_r_hat",
     "super_resolve",
     "tiled",
 ]
