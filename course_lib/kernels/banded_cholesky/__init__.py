@@ -26,6 +26,8 @@ from course_lib.kernels.backend import COMPILED_DTYPES, choose_backend
 from course_lib.kernels.banded_cholesky._reference import causal_offsets
 from course_lib.random import check_generator, normal_like
 
+TRANSPOSED = {"matvec": "matvec_t", "matvec_t": "matvec", "solve": "solve_t", "solve_t": "solve"}
+
 
 @dataclass(frozen=True, eq=False)
 class BandedCholesky:
@@ -122,13 +124,6 @@ class _Product(torch.autograd.Function):
     of which only the entries inside the band are ever formed.
     """
 
-    TRANSPOSED = {  # noqa: RUF012
-        "matvec": "matvec_t",
-        "matvec_t": "matvec",
-        "solve": "solve_t",
-        "solve_t": "solve",
-    }
-
     @staticmethod
     def forward(ctx, method, diagonal, offdiagonal, x, radius, backend):
         y = getattr(implementation(backend), method)(diagonal, offdiagonal, x, radius)
@@ -141,7 +136,7 @@ class _Product(torch.autograd.Function):
         diagonal, offdiagonal, kept = ctx.saved_tensors  # x for a product, y for a solve
         method, sign, w = ctx.method, 1, None
         if ctx.needs_input_grad[3] or method.startswith("solve"):
-            w = _Product.apply(_Product.TRANSPOSED[method], diagonal, offdiagonal, g, *ctx.options)
+            w = _Product.apply(TRANSPOSED[method], diagonal, offdiagonal, g, *ctx.options)
         if not any(ctx.needs_input_grad[1:3]):
             return None, None, None, w, None, None
         if method.startswith("solve"):
