@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.inference.map_latent import LatentGenerator
-from course_lib.operators import Operator
+from course_lib.operators import LinearOperator, Operator
 
 
 class Laplace(NamedTuple):
@@ -57,7 +57,12 @@ def laplace(
         sigma: standard deviation of the noise.
         std: that of x given z; with 0, x = D(z).
         batch: columns of J that are computed at a time.
+
+    Raises:
+        TypeError: std > 0 with an operator that is not linear.
     """
+    if std:
+        check_linear("laplace", op)
     d, h = z[0].numel(), torch.finfo(z.dtype).eps ** (1 / 3)  # errors h^2 and eps / h in balance
     rows = z.repeat_interleave(d, 0)
     steps = h * torch.eye(d).to(z).repeat(len(z), 1).view(rows.shape)
@@ -78,3 +83,12 @@ def laplace(
     factor = torch.linalg.cholesky((curvature + curvature.mT) / 2)
     eye = torch.eye(d).to(z).expand_as(factor)
     return Laplace(z, torch.linalg.solve_triangular(factor.mT, eye, upper=True))
+
+
+def check_linear(name: str, op: Operator) -> None:
+    """Refuse an A for which x given z and y is not Gaussian."""
+    if not isinstance(op, LinearOperator):
+        raise TypeError(
+            f"{name}: {type(op).__name__} is not linear, so x given z and y is not Gaussian. With "
+            "std = 0, sample_latents draws from the model x = D(z)."
+        )

@@ -18,9 +18,9 @@ from torch import Generator, Tensor
 
 from course_lib.inference.batched_descent import minimise
 from course_lib.inference.hamiltonian import Chains, Potential, hamiltonian_monte_carlo
-from course_lib.inference.laplace import Laplace, laplace
+from course_lib.inference.laplace import Laplace, check_linear, laplace
 from course_lib.inference.map_latent import LatentGenerator, LatentPosterior
-from course_lib.operators import LinearOperator, Operator
+from course_lib.operators import Operator
 from course_lib.random import check_generator, normal_like
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.solution import check_measurement, inner
@@ -48,7 +48,7 @@ class MarginalPosterior(LatentPosterior):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_linear("MarginalPosterior", self.op)
+        check_linear("MarginalPosterior", self.op)
         if not 0 < self.std < math.inf:
             raise ValueError(
                 f"MarginalPosterior: std must be positive and finite, got {self.std}. With 0, "
@@ -189,7 +189,7 @@ def sample_images(
     """
     check_generator("sample_images", generator)
     check_measurement("sample_images", op, y)
-    _check_linear("sample_images", op)
+    check_linear("sample_images", op)
     if z.ndim < 3 or z.shape[1] != len(y):
         raise ValueError(
             f"sample_images: expected latents of shape (S, {len(y)}, ...), S for each measurement, "
@@ -211,9 +211,7 @@ def sample_images(
     return x.unflatten(0, z.shape[:2])
 
 
-def _structured_draw(
-    law: Any, op: LinearOperator, y: Tensor, sigma: float, white: Tensor
-) -> Tensor:
+def _structured_draw(law: Any, op: Operator, y: Tensor, sigma: float, white: Tensor) -> Tensor:
     """Solves (A^T A / sigma^2 + L L^T) x = A^T y / sigma^2 + L (L^T D + white)."""
     L = law.precision_cholesky
     b = op.A_adjoint(y) / sigma**2 + L.matvec(L.matvec_t(law.mean) + white)
@@ -231,11 +229,3 @@ def _structured_draw(
             "Try float64, or a decoder whose precision is better conditioned."
         )
     return solution.x
-
-
-def _check_linear(name: str, op: Operator) -> None:
-    if not isinstance(op, LinearOperator):
-        raise TypeError(
-            f"{name}: {type(op).__name__} is not linear, so x given z and y is not Gaussian. With "
-            "std = 0, sample_latents draws from the model x = D(z)."
-        )

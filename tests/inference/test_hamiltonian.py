@@ -212,6 +212,21 @@ def test_a_step_far_too_long_is_refused_and_counted():
     assert chains.draws.isfinite().all()
 
 
+def test_a_trajectory_that_runs_away_is_broken_off():
+    """A model need not bear latents that are not finite: it never gets them."""
+
+    class Fussy(Quartic):
+        def value_and_grad(self, z):
+            assert z.isfinite().all()
+            return super().value_and_grad(z)
+
+    start, v = at(Fussy(), draw(4, 1, 3)), draw(4, 1, 3, seed=1)
+    end, _ = leapfrog(Fussy(), start, v, torch.tensor([3.0]), 50)
+    assert (end.value == math.inf).all()
+    calm, _ = leapfrog(Fussy(), start, v, torch.tensor([0.01]), 50)
+    assert calm.value.isfinite().all()
+
+
 def test_gradients_are_counted():
     calls = []
 

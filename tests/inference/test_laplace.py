@@ -78,3 +78,9 @@ def test_coordinates():
     torch.testing.assert_close(found.colour(torch.zeros(2, K).double()), found.mode)
     one = found.mode[1].flatten() + found.root[1] @ w[3, 2, 1]
     torch.testing.assert_close(z[3, 2, 1].flatten(), one)
+
+
+def test_bad_input():
+    op = PhaseRetrieval(15, IMG, generator_from(7), dtype=torch.float64)
+    with pytest.raises(TypeError, match=r"laplace: PhaseRetrieval is not linear"):
+        laplace(Decoder(), op, draw(2, K, 1), sigma=SIGMA, std=STD)
