@@ -377,8 +377,8 @@ def _likelihood(op: Operator, noise: Likelihood | float | None) -> Likelihood:
     noise = GaussianNoise(float(noise)) if isinstance(noise, (int, float)) else noise
     if not isinstance(noise, Likelihood):
         raise TypeError(
-            f"VBLE.fit: {type(noise).__name__} draws noise but has no negative_log_likelihood(clean, "
-            "y) and std(clean). Use GaussianNoise, PoissonNoise, or add the two."
+            f"VBLE.fit: {type(noise).__name__} draws noise but has no negative_log_likelihood(...) "
+            "and std(...). Use GaussianNoise or PoissonNoise, or add the two."
         )
     return noise
 

@@ -21,7 +21,6 @@ from torch.nn.functional import interpolate, pad, silu
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
 from course_lib.models.blocks import at_least_float32, conv
 from course_lib.models.vae import VAE, conv_vae
-from course_lib.random import normal_like
 
 ROW_BOUND = 0.995  # of sum |w_k|: below 1 the recursion that draws a sample forgets
 FINEST = math.log(255 * math.sqrt(12))  # -log of the standard deviation of rounding to 8 bits
@@ -93,15 +92,15 @@ class PrecisionHead(nn.Module):
         output = at_least_float32(self.last(silu(self.hidden(silu(features)))))
         diagonal = output[:, :1].clamp(*LOG_DIAGONAL).exp()
         weights = output[:, 1:]
-        if self.bounded and self.radius:
+        if self.bounded:
             weights = ROW_BOUND * weights / weights.abs().sum(1, keepdim=True).clamp(min=1)
-        columns = -weights * diagonal  # column j of L, at pixel j
-        rows = [  # row i of L, at pixel i: its entry of column i + offset
+        columns = (-weights * diagonal).unbind(1)  # column j of L, at pixel j
+        rows = [  # row i of L, at pixel i: its entry in the column of pixel i + offset
             pad(column, (-right, right, -down, down))
-            for column, (down, right) in zip(columns.split(1, dim=1), self.offsets, strict=True)
+            for column, (down, right) in zip(columns, self.offsets, strict=True)
         ]
-        rows = torch.cat(rows, dim=1) if rows else columns
-        return BandedCholesky(diagonal, rows, self.radius)
+        offdiagonal = torch.stack(rows, dim=1) if rows else weights
+        return BandedCholesky(diagonal, offdiagonal, self.radius)
 
 
 class StructuredVAE(VAE):
