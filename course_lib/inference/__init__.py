@@ -4,6 +4,7 @@ from course_lib.inference.chain_diagnostics import effective_sample_size, split_
 from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
 from course_lib.inference.hamiltonian import Chains, hamiltonian_monte_carlo
+from course_lib.inference.in_tiles import InTiles
 from course_lib.inference.keep_intact import keep_intact
 from course_lib.inference.laplace import Laplace, laplace
 from course_lib.inference.latent_sampling import sample_images, sample_latents
@@ -15,6 +16,7 @@ from course_lib.inference.tiling import tiled
 
 __all__ = [
     "Chains",
+    "InTiles",
     "Laplace",
     "LinearGaussian",
     "Phase",

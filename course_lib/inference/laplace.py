@@ -25,7 +25,7 @@ class Laplace(NamedTuple):
 
     def colour(self, w: Float[Tensor, "*n b d"]) -> Tensor:
         """w to z, (*n, B, ...)."""
-        move = (self.root @ w[..., None]).squeeze(-1)
+        move = torch.einsum("bij,...bj->...bi", self.root, w)
         return self.mode + move.unflatten(-1, self.mode.shape[1:])
 
     def whiten(self, z: Tensor) -> Float[Tensor, "*n b d"]:

@@ -83,8 +83,7 @@ class Whitened:
     def value_and_grad(self, w: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Tensor]:
         w = w.unflatten(0, (-1, len(self.peak.mode)))  # R chains for each of B targets
         value, grad = self.f.value_and_grad(self.peak.colour(w).flatten(0, 1))
-        grad = grad.view(*w.shape, 1)
-        return value, (self.peak.root.mT @ grad).flatten(2).flatten(0, 1)
+        return value, torch.einsum("bji,rbj->rbi", self.peak.root, grad.view(w.shape)).flatten(0, 1)
 
 
 def sample_latents(
@@ -96,8 +95,8 @@ def sample_latents(
     std: float,
     z0: Float[Tensor, "r b ..."],
     descent_steps: int = 200,
-    draws: int = 500,
-    warmup: int = 200,
+    draws: int = 200,
+    warmup: int = 100,
     leapfrog_steps: int = 10,
     generator: Generator,
 ) -> Chains:
@@ -120,7 +119,8 @@ def sample_latents(
 
     Returns:
         Chains; their `r_hat` and `effective_sample_size` say whether the run was long enough.
-        `scale` is in the coordinates of the peak.
+        `scale` is in the coordinates of the peak. `gradients` counts each step of the descent as
+        one; the curvature costs 2 d decodings of a latent of d numbers besides.
 
     Raises:
         ValueError: shapes that do not fit, sigma or std out of range, a model in training mode.
