@@ -115,7 +115,8 @@ def main() -> None:
         for shape, scale in product(ROWS, (1e-3, 1.0, 100.0)):
             gap = simplex_gap("triton", shape, scale, dtype)
             assert gap <= tolerance, (shape, scale, dtype, gap)
-        for size in FACTORS:
+        # the interpreter takes a second a size: one of them is enough to see a dtype that gets lost
+        for size in FACTORS if dtype == torch.float64 else FACTORS[:1]:
             gaps = banded_gaps("triton", size, dtype)
             assert max(gaps.values()) <= tolerance, (size, dtype, gaps)
 
