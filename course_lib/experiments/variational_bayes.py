@@ -129,6 +129,29 @@ def _compare(world: str, name: str, n: int, steps: int) -> list[Result]:
 
 
 @experiment(CHAPTER)
+def correlations(budget: str) -> list[Result]:
+    """VBLE-xz on inpainting with a structured and with a diagonal decoder, seen pixels apart."""
+    n, steps = {"smoke": (2, 3), "class": (8, 100), "full": (50, STEPS)}[budget]
+    x, op = load_world("portraits", "test", n, quiet=True)[:n], problem("inpaint")
+    y, results = op(x, generator=generator_from(1)), []
+    for kind in ("structured", "diagonal"):
+        found = restore("VBLE-xz", load_pretrained(f"{kind}_vae_portraits64"), op, y, steps=steps)
+        samples, data = found.sample(SAMPLES, generator_from(3)), f"held-out portraits, {kind} L"
+        gain = psnr(found.mean, x).mean().item()
+        results.append(Result(f"{kind}_psnr", gain, "dB", 0.1, data, n, 1))
+        for where, chosen in (("seen", op.mask.bool()), ("lost", ~op.mask.bool())):
+            pixels = samples[..., chosen[0]].unsqueeze(3)  # (S, B, 1, 1, chosen)
+            truth = x[..., chosen[0]].unsqueeze(2)
+            covered = interval_coverage(pixels, truth, corrected=True).mean().item()
+            deviation = 255 * pixels.std(0).mean().item()
+            results += [
+                Result(f"{kind}_covers_{where}", covered, "", 0.02, f"{data}, {where}", n, 1),
+                Result(f"{kind}_deviation_{where}", deviation, "grey levels", 0.2, data, n, 1),
+            ]
+    return results
+
+
+@experiment(CHAPTER)
 def own_world(budget: str) -> list[Result]:
     """Coverage where the prior is the truth: images drawn from the structured VAE itself."""
     n, steps = {"smoke": (2, 3), "class": (8, 100), "full": (50, STEPS)}[budget]

@@ -430,8 +430,8 @@ def test_bad_input(generator):
         VBLE(model).fit(op, y[..., :4], z_init=z, generator=generator)
     with pytest.raises(ValueError, match="has no noise model; give noise"):
         VBLE(model).fit(Denoising((1, H, W)), y, z_init=z, generator=generator)
+    silent = Denoising((1, H, W), lambda clean, *, generator: clean)
     with pytest.raises(TypeError, match="no negative_log_likelihood"):
-        silent = Denoising((1, H, W), lambda clean, *, generator: clean)
         VBLE(model).fit(silent, y, z_init=z, generator=generator)
     with pytest.raises(TypeError, match="Generator"):
         VBLE(model).fit(op, y, z_init=z)
