@@ -278,7 +278,7 @@ def test_gradient_by_finite_differences(variant):
         ends = [
             value(
                 VariationalLaw(
-                    *(parts[:i] + [(part + s * h * direction).detach()] + parts[i + 1 :])
+                    *([*parts[:i], (part + s * h * direction).detach(), *parts[i + 1 :]])
                 )
             )
             for s in (1, -1)
@@ -422,7 +422,7 @@ def test_bad_input(generator):
         VBLE(model, latent="dirac")
     with pytest.raises(ValueError, match="no room for nu"):
         VBLE(model, image="point")
-    with pytest.raises(ValueError, match="there is MAP-z, .*got 'VBLE'"):
+    with pytest.raises(ValueError, match=r"there is MAP-z, .*got 'VBLE'"):
         VBLE.variant("VBLE", model)
     with pytest.raises(ValueError, match="has no encoder to start from"):
         VBLE(model).fit(op, y, generator=generator)
