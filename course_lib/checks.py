@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from course_lib.random import generator_from
 from course_lib.typing import ImageMap, ImageSize
@@ -645,6 +646,63 @@ def check_receptive_field(
     if wrong:
         return False, "; ".join(f"{stack}: {words}" for stack, words in wrong.items())
     return True, "five stacks of layers agree with the support of their gradients"
+
+
+@property_check(
+    "log density",
+    "det(L L^T) is the square of det L, and L is triangular: a product of n numbers.",
+    "r^T L L^T r = |L^T r|^2, and n/2 log(2 pi) is part of the density.",
+)
+def check_log_density(log_density: Callable[[Tensor, Tensor], Tensor]) -> tuple[bool, str]:
+    """log_density(L (n, n), r (n,)) is log N(r; 0, (L L^T)^-1), nats."""
+    generator = generator_from(0)
+    L = torch.randn(7, 7, generator=generator, dtype=torch.float64).tril(-1)
+    L = L + torch.diag(1 + torch.rand(7, generator=generator, dtype=torch.float64))
+    r = torch.randn(7, generator=generator, dtype=torch.float64)
+    law = MultivariateNormal(torch.zeros_like(r), precision_matrix=L @ L.T)
+    gap = abs(float(log_density(L, r)) - law.log_prob(r).item())
+    return gap <= 1e-9, f"off by {gap:.0e} nats"
+
+
+@property_check(
+    "divergence of the scales",
+    "1/2 (tr(S_p^-1 S_q) - n + log det S_p - log det S_q): what is left of L in each term?",
+    "each pixel costs 1/2 (b^2 - 1 - 2 log b), and nothing at b = 1.",
+)
+def check_image_divergence(divergence: Callable[[Tensor], Tensor]) -> tuple[bool, str]:
+    """divergence(b (n,)) is KL(N(0, L^-T diag(b^2) L^-1) || N(0, L^-T L^-1)) for every L."""
+    generator = generator_from(0)
+    b = 0.2 + torch.rand(6, generator=generator, dtype=torch.float64)
+    L = torch.randn(6, 6, generator=generator, dtype=torch.float64).tril(-1)
+    root = torch.linalg.inv(L + 2 * torch.eye(6, dtype=torch.float64)).T
+    q, p = (
+        MultivariateNormal(torch.zeros_like(b), (root * scale) @ (root * scale).T)
+        for scale in (b, torch.ones_like(b))
+    )
+    gap = abs(float(divergence(b)) - kl_divergence(q, p).item())
+    return gap <= 1e-9, f"off by {gap:.0e} nats"
+
+
+@property_check(
+    "mean-field deviation",
+    "the divergence is least where the gradient with respect to each a_j vanishes; it has "
+    "a_j^2 Lambda_jj / 2 - log a_j.",
+    "an inverse of the diagonal, not the diagonal of an inverse.",
+)
+def check_mean_field_scale(scale: Callable[[Tensor], Tensor]) -> tuple[bool, str]:
+    """scale(Lambda (n, n)) minimises KL(N(0, diag a^2) || N(0, Lambda^-1)) over a."""
+    root = torch.randn(5, 5, generator=generator_from(0), dtype=torch.float64)
+    precision = root @ root.T + 0.1 * torch.eye(5, dtype=torch.float64)
+    a = scale(precision).double()
+    if a.shape != (5,):
+        return False, f"the answer has shape {tuple(a.shape)} instead of (5,)"
+    slope = a * precision.diagonal() - 1 / a  # of the divergence
+    exact = torch.linalg.inv(precision).diagonal().sqrt()
+    finding = (
+        f"slope {slope.abs().max():.0e}; the exact deviations are up to {(exact / a).max():.1f} "
+        "times larger"
+    )
+    return slope.abs().max().item() <= 1e-9, finding
 
 
 def _say(passed: bool, line: str) -> Verdict:

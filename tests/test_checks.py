@@ -1,6 +1,7 @@
 """The exercises' checks pass right answers, refuse plausible wrong ones, and climb their hints."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -70,6 +71,15 @@ def nearest(A, W, c, y):
     return c + W @ torch.linalg.pinv(A @ W) @ (y - A @ c)
 
 
+def log_density(L, r, *, half=0.5):
+    constant = len(r) / 2 * math.log(2 * math.pi)
+    return torch.logdet(L) - half * (L.T @ r).square().sum() - constant
+
+
+def divergence(b):
+    return (b.square() - 1).sum() / 2 - b.log().sum()
+
+
 def x_step(y, mask, generated, sigma, std):
     gain = mask * std**2 / (sigma**2 + std**2)
     return generated + gain * (y - generated)
@@ -135,6 +145,9 @@ RIGHT = {
     "price": lambda: checks.check_group_price(price),
     "projection": lambda: checks.check_projection(project),
     "bins": lambda: checks.check_bins(bins),
+    "log density": lambda: checks.check_log_density(log_density),
+    "scales": lambda: checks.check_image_divergence(divergence),
+    "mean field": lambda: checks.check_mean_field_scale(lambda P: P.diagonal().rsqrt()),
     "filter": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s**2) ** k),
     "variance": lambda: checks.check_moving_variance(variance),
     "field": lambda: checks.check_receptive_field(field),
@@ -217,6 +230,16 @@ WRONG = {
     ),
     "bear-columns": lambda: checks.check_effective_noise(
         lambda A, s, std: (s**2 + std**2 * A.square().sum().item() / A.shape[1]) ** 0.5
+    ),
+    "log density-half": lambda: checks.check_log_density(partial(log_density, half=1.0)),
+    "log density-precision": lambda: checks.check_log_density(
+        lambda L, r: log_density(torch.linalg.inv(L).T, r)
+    ),
+    "scales-constant": lambda: checks.check_image_divergence(
+        lambda b: divergence(b) + 0.5 * len(b)
+    ),
+    "mean field-marginal": lambda: checks.check_mean_field_scale(
+        lambda P: torch.linalg.inv(P).diagonal().sqrt()
     ),
     "x-step-seen": lambda: checks.check_x_step(
         lambda y, mask, generated, sigma, std: mask * y + (1 - mask) * generated

@@ -4,6 +4,7 @@ Each test carries the number of its entry on the page "Errata of the sources".
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -36,6 +37,77 @@ def symbol_of_minus_laplacian() -> torch.Tensor:
 IDENTITY = circulant({(0, 0): 1.0})
 DIFFERENCES = torch.cat([circulant({(0, 0): -1, shift: 1}) for shift in ((-1, 0), (0, -1))])
 BLUR = {(0, 0): 0.6, (0, 1): 0.3, (1, 0): 0.1}
+
+
+def test_e11_the_divergence_of_the_image_law():
+    """KL(N(mu + nu, L^-T diag(b^2) L^-1) || N(mu, L^-T L^-1)), as corrected and as printed."""
+    g = torch.Generator().manual_seed(1)
+    n = 6
+    L = torch.randn(n, n, generator=g).double().tril(-1) + torch.diag(torch.arange(1.0, n + 1))
+    b, nu = 0.2 + torch.rand(n, generator=g).double(), torch.randn(n, generator=g).double()
+    root = inv(L).T
+    q_covariance = root @ torch.diag(b**2) @ root.T
+    q = torch.distributions.MultivariateNormal(nu, q_covariance)
+    p = torch.distributions.MultivariateNormal(torch.zeros(n).double(), root @ root.T)
+    exact = torch.distributions.kl_divergence(q, p)
+    scales = 0.5 * (b**2 - 1 - 2 * b.log()).sum()
+    corrected = scales + 0.5 * (L.T @ nu).square().sum()
+    printed = (0.5 * b**2 - b.log()).sum() + n * nu @ q_covariance @ nu
+    assert corrected.item() == pytest.approx(exact.item(), rel=1e-12)
+    assert abs(printed - exact) > 1
+
+
+def test_e12_the_chain_rule_averages():
+    """z is 0 or 1 with the same weights in both laws, and the precision of x depends on it."""
+    nu, precisions = 1.5, torch.tensor([1.0, 9.0])
+    given_z = 0.5 * nu**2 * precisions  # KL(N(nu, 1 / p) || N(0, 1 / p))
+    x = torch.linspace(-12, 12, 200_001)
+    q = 0.5 * torch.stack([normal(x, nu, p) for p in precisions])
+    p = 0.5 * torch.stack([normal(x, 0.0, p) for p in precisions])
+    joint = torch.trapezoid(torch.special.xlogy(q, q / p.clamp(min=1e-300)), x.double(), dim=1)
+    assert joint.sum().item() == pytest.approx(given_z.mean().item(), rel=1e-6)
+    assert (given_z - given_z.mean()).abs().min() > 4  # no single z gives it
+
+
+def normal(x, mean, precision):
+    """Density of N(mean, 1 / precision) in float64."""
+    x, precision = x.double(), precision.double()
+    return (precision / (2 * math.pi)).sqrt() * (-0.5 * precision * (x - mean) ** 2).exp()
+
+
+def test_e14_the_table_against_its_text():
+    lpips = {"MAP-z": 0.090, "VBLE-z": 0.089, "VBLE-x": 0.9478, "xz0": 0.090, "VBLE-xz": 0.072}
+    others = [value for name, value in lpips.items() if name != "VBLE-x"]
+    assert lpips["VBLE-x"] > 10 * max(others)
+    assert min(others) < lpips["VBLE-x"] / 10 < 1.06 * max(others)
+    coverage = [0.74, 0.64, 0.87, 0.86, 0.71, 0.86, 0.88, 0.62, 0.64, 0.73, 0.78]
+    assert max(coverage) < 0.89
+    assert min(coverage) > 8 * 0.075
+    psnr_of_x2 = {"MAP-z": 33.28, "VBLE-z": 33.36, "VBLE-x": 33.24, "xz0": 33.18, "VBLE-xz": 33.30}
+    assert max(psnr_of_x2, key=psnr_of_x2.get) == "VBLE-z"
+
+
+def test_e18_the_divergence_of_a_dirac():
+    def divergence(a, m=0.7):
+        q, p = torch.distributions.Normal(m, a), torch.distributions.Normal(0.0, 1.0)
+        return torch.distributions.kl_divergence(q, p).item()
+
+    values = [divergence(10.0**-k) for k in range(7)]
+    assert all(b - a == pytest.approx(math.log(10), abs=0.6) for a, b in pairwise(values))
+    assert values[-1] > 13  # and it goes on
+    gap = divergence(1e-6, m=1.0) - divergence(1e-6, m=0.0)
+    assert gap == pytest.approx(0.5, abs=1e-5)  # what depends on m does have a limit
+
+
+@pytest.mark.parametrize(("count", "expected"), [(20, 0.844), (100, 0.888)])
+def test_e19_the_coverage_of_a_perfect_posterior(count, expected):
+    g = torch.Generator().manual_seed(2)
+    draws = torch.randn(count + 1, 100_000, generator=g)
+    samples, truth = draws[1:], draws[0]
+    deviations = (samples - samples.mean(0)).abs()
+    inside = (truth - samples.mean(0)).abs() <= deviations.quantile(0.9, dim=0)
+    # 100,000 pixels: a standard error of 0.001; four of those
+    assert inside.float().mean().item() == pytest.approx(expected, abs=0.004)
 
 
 def test_e21_the_ridge_weight_enters_once(problem):

@@ -11,6 +11,7 @@ from course_lib.models.singan import SinGAN
 from course_lib.models.skip_network import SkipNetwork
 from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
+from course_lib.models.structured_vae import StructuredNormal, StructuredVAE, structured_vae
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
 from course_lib.models.vdvae import vdvae
@@ -29,6 +30,8 @@ __all__ = [
     "SRResNet",
     "SinGAN",
     "SkipNetwork",
+    "StructuredNormal",
+    "StructuredVAE",
     "SuperResolutionFlow",
     "available",
     "compact_vae",
@@ -37,5 +40,6 @@ __all__ = [
     "load_pretrained",
     "read_card",
     "stacked_vae",
+    "structured_vae",
     "vdvae",
 ]

@@ -17,6 +17,7 @@ from course_lib.models.gan import GAN
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
+from course_lib.models.structured_vae import structured_vae
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
 from course_lib.models.vdvae import vdvae
@@ -35,6 +36,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vdvae": vdvae,
     "SRResNet": SRResNet,
     "SuperResolutionFlow": SuperResolutionFlow,
+    "structured_vae": structured_vae,
 }
 
 

@@ -7,6 +7,7 @@ from course_lib.training.recipes.hvaes import HVAE_RECIPES
 from course_lib.training.recipes.measurement_encoders import ENCODER_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.recipes.restoration import RESTORATION_RECIPES
+from course_lib.training.recipes.structured_vaes import STRUCTURED_VAE_RECIPES
 from course_lib.training.recipes.super_resolution import SUPER_RESOLUTION_RECIPES
 from course_lib.training.recipes.vaes import VAE_RECIPES
 
@@ -14,6 +15,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         *VAE_RECIPES,
+        *STRUCTURED_VAE_RECIPES,
         *HVAE_RECIPES,
         *ENCODER_RECIPES,
         *GAN_RECIPES,
