@@ -22,14 +22,17 @@ from course_lib.inference.map_latent import Pushforward, conditional_mean, map_x
 from course_lib.inference.posterior_reference import grid_posterior, label_posterior
 from course_lib.inference.singan import fit_singan, harmonise, singan_enlarge
 from course_lib.inference.tiling import tiled
+from course_lib.inference.vble import VBLE, VariationalPosterior
 
 __all__ = [
+    "VBLE",
     "Chains",
     "InTiles",
     "Laplace",
     "LinearGaussian",
     "Phase",
     "Pushforward",
+    "VariationalPosterior",
     "bicubic_downsampling",
     "conditional_mean",
     "consistency_projection",

@@ -89,7 +89,8 @@ class PrecisionHead(nn.Module):
     def forward(self, mean: Tensor, fine: Tensor, coarse: Tensor) -> BandedCholesky:
         features = self.from_fine(torch.cat([fine, 2 * mean.to(fine) - 1], dim=1))
         features = features + interpolate(self.from_coarse(coarse), scale_factor=2)
-        output = at_least_float32(self.last(silu(self.hidden(silu(features)))))
+        # L refuses a NaN; the mean carries it on to whoever looks, one image apart from others.
+        output = at_least_float32(self.last(silu(self.hidden(silu(features))))).nan_to_num()
         diagonal = output[:, :1].clamp(*LOG_DIAGONAL).exp()
         weights = output[:, 1:]
         if self.bounded:
