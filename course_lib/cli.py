@@ -140,7 +140,7 @@ def train(
 
     if recipe is None:
         for known in RECIPES.values():
-            typer.echo(f"{known.name:26s}{known.description} (trained on {known.data})")
+            typer.echo(f"{known.name:28s}{known.description} (trained on {known.data})")
         return
     chosen = find_recipe(recipe)
     home = folder / (f"{recipe}_{data}" if data else recipe)

@@ -227,7 +227,7 @@ check_log_density(log_density)
 #    &= \log p(y) + \mathbb E_q\bigl[-\log p(y \mid x)\bigr]
 #     + \mathrm{KL}\bigl(q(z)\Vert p(z)\bigr)
 #     + \mathbb E_{q(z)} \mathrm{KL}\bigl(q(x \mid z)\Vert p(x \mid z)\bigr) .
-#    \end{aligned} $$ (eq-elbo)
+#    \end{aligned} $$ (eq-kl-posterior)
 #
 # The second divergence is that of two Gaussians of $n$ pixels. With
 # $\Sigma_q = L^{-\top} \operatorname{diag}(b^2) L^{-1}$ and
