@@ -186,7 +186,7 @@ def restore(
         typer.Option(help="Noise in grey levels of 255, such as 5; estimated if not given."),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Draws to write; 4 by default.")] = None,
-    steps: Annotated[int, typer.Option(help="Of the descent.")] = 500,
+    steps: Annotated[int, typer.Option(help="Of the descent.")] = 300,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     weight: Annotated[
         float | None, typer.Option(help="Of wiener and tv; found from the noise if not given.")

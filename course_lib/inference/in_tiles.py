@@ -1,4 +1,4 @@
-"""A convolutional decoder whose memory does not grow with the image."""
+"""A convolutional decoder whose features are held for one tile at a time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,8 @@ class InTiles(nn.Module):
 
     The law of an image is not cut into pieces, only the network's work is. Inference on `InTiles`
     is therefore inference on the whole image: one objective, one q, samples with the right spread
-    everywhere.
+    everywhere. So what is left to grow with the image is that law, q and L with their gradients:
+    about 700 bytes a pixel in a descent with `VBLE`, against 2500 without tiles.
 
     Args:
         model: convolutional, as `conv_vae` or `structured_vae` build it.

@@ -52,7 +52,7 @@ def restore_file(
     weight: float | None = None,
     model: str = "structured_vae_photos64",
     samples: int | None = None,
-    steps: int = 500,
+    steps: int = 300,
     tile: int = 1024,
     seed: int = 0,
     device: str = "cpu",

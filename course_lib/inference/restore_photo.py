@@ -127,7 +127,7 @@ def restore_photo(
     *,
     method: str = "VBLE-xz",
     vae: VAE | None = None,
-    steps: int = 500,
+    steps: int = 300,
     draws: int = DRAWS,
     samples: int = 4,
     weight: float | None = None,
