@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 from course_lib.models.blocks import Centre
 from course_lib.models.hvae import Widths, relative
-from course_lib.models.stacked_vae import Stages, posterior_head
+from course_lib.models.stacked_vae import MAPS, Stages, posterior_head
 
 
 class MeasurementEncoder(nn.Module):
@@ -74,6 +74,8 @@ def measurement_encoder(
     halves: Sequence[bool],
     width: int = 512,
     blocks: int = 2,
+    maps: int = MAPS,
+    middle: int | None = None,
 ) -> MeasurementEncoder:
     """An encoder of measurements for `stacked_vae`; at first it says what the prior says.
 
@@ -81,15 +83,18 @@ def measurement_encoder(
         measurement_size: (C, s, s).
         sides: of the groups that it tells.
         latents, width: of the HVAE.
-        channels, halves, blocks: as in `Stages`; at sides above 1 the channels are the HVAE's.
+        channels, halves, blocks, maps: as in `Stages`; at sides above 1 the HVAE's channels.
+        middle: channels within a head at sides above 1; those of the maps by default.
     """
     inputs, side, _ = measurement_size
-    encoder = Stages(channels, blocks=blocks, inputs=inputs, side=side, width=width, halves=halves)
+    encoder = Stages(
+        channels, blocks=blocks, inputs=inputs, side=side, width=width, halves=halves, maps=maps
+    )
     widths = {1: width}
     for count, half in zip(channels, halves, strict=True):
         side = side // 2 if half else side
         widths[side] = count
-    heads = [posterior_head(at, widths[at], latents[str(at)]) for at in sides]
+    heads = [posterior_head(at, widths[at], latents[str(at)], middle) for at in sides]
     for head in heads:
         for parameter in head[-1].parameters():
             parameter.data.zero_()  # else a guess that is wrong and sure costs millions of nats

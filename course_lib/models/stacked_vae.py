@@ -26,6 +26,7 @@ class Stages(nn.Module):
         side: of the image.
         width: of the vector at the end.
         halves: which stages halve the resolution; all by default.
+        maps: kept of the coarsest ones, for the vector at the end.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Stages(nn.Module):
         side: int,
         width: int,
         halves: Sequence[bool] | None = None,
+        maps: int = MAPS,
     ) -> None:
         super().__init__()
         halves = [True] * len(channels) if halves is None else list(halves)
@@ -49,10 +51,10 @@ class Stages(nn.Module):
         coarsest = side // 2 ** sum(halves)
         self.gather = nn.Sequential(
             nn.SiLU(),
-            conv(channels[-1], MAPS, 1),
+            conv(channels[-1], maps, 1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(MAPS * coarsest**2, width),
+            nn.Linear(maps * coarsest**2, width),
             nn.Unflatten(1, (width, 1, 1)),
         )
 
@@ -153,11 +155,12 @@ def _group(
     )
 
 
-def posterior_head(side: int, width: int, latents: int) -> nn.Module:
+def posterior_head(side: int, width: int, latents: int, middle: int | None = None) -> nn.Module:
     """From the maps and the features of an image (2 width) to mean and log std (2 latents)."""
     if side == 1:
         return nn.Sequential(nn.SiLU(), conv(2 * width, 2 * latents, 1))
-    return nn.Sequential(nn.SiLU(), conv(2 * width, width), nn.SiLU(), conv(width, 2 * latents))
+    middle = middle or width
+    return nn.Sequential(nn.SiLU(), conv(2 * width, middle), nn.SiLU(), conv(middle, 2 * latents))
 
 
 @torch.no_grad()

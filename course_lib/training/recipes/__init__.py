@@ -24,30 +24,17 @@ RECIPES: dict[str, Recipe] = {
         *SUPER_RESOLUTION_RECIPES,
     )
 }
-# The package holds 80 MB of weights. These are left out; each takes a few minutes to train.
-NOT_SHIPPED = {
-    name: RECIPES.pop(name)
-    for name in (
-        "encoder_portraits64_x4",
-        "encoder_portraits64_x8",
-        "encoder_portraits64_hole",
-        "encoder_plates64_x8",
-        "srresnet_portraits64_x4",
-        "srresnet_portraits64_x8",
-    )
-}
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name, of those that ship and those that do not.
+    """The recipe of that name.
 
     Raises:
         CourseError: there is none.
     """
-    known = RECIPES | NOT_SHIPPED
-    if name not in known:
-        raise CourseError(f"No recipe {name!r}. There are: {', '.join(known)}.")
-    return known[name]
+    if name not in RECIPES:
+        raise CourseError(f"No recipe {name!r}. There are: {', '.join(RECIPES)}.")
+    return RECIPES[name]
 
 
-__all__ = ["NOT_SHIPPED", "RECIPES", "Figure", "Recipe", "find_recipe"]
+__all__ = ["RECIPES", "Figure", "Recipe", "find_recipe"]

@@ -85,9 +85,9 @@ def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], 
 
 
 def start_from_prior(model: MeasurementEncoder, hvae: HVAE) -> None:
-    """Where the measurement has the size of the image, features begin as those of the image."""
+    """Where the measurement has the size of the image, maps begin as those of the image."""
     if model.measurement_size == hvae.img_size:
-        model.encoder.load_state_dict(hvae.encoder.state_dict())
+        model.encoder.stages.load_state_dict(hvae.encoder.stages.state_dict())
 
 
 def encoder_recipe(
@@ -97,9 +97,8 @@ def encoder_recipe(
     *,
     world: str,
     k: int,
-    channels: list[int],
-    halves: list[bool],
     steps: int,
+    **form,
 ) -> Recipe:
     """An encoder for one operator; k is the number of groups that it tells."""
     prior = f"hvae_{world}64"
@@ -115,8 +114,7 @@ def encoder_recipe(
             "measurement_size": list(op.measurement_size),
             "sides": SIDES[:k],
             "latents": GROUPS[world],
-            "channels": channels,
-            "halves": halves,
+            **form,
         },
         data=world,
         n_images=next(recipe.n_images for recipe in HVAE_RECIPES if recipe.data == world),
@@ -141,10 +139,11 @@ def noisy_downsampling(factor: int, sigma: float) -> Downsampling:
 
 
 # Of a small measurement the first stage keeps the resolution.
-AT_16 = {"channels": [64, 96], "halves": [False, True], "k": 12}
-AT_8 = {"channels": [96], "halves": [False], "k": 12}
+SLIM = {"maps": 8, "middle": 48, "k": 12}
+AT_16 = {"channels": [64, 96], "halves": [False, True], **SLIM}
+AT_8 = {"channels": [96], "halves": [False], **SLIM}
 AT_4 = {"channels": [96], "halves": [False], "k": 10}
-AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], "k": 12}
+AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], **SLIM}
 
 ENCODER_RECIPES = [
     *(
