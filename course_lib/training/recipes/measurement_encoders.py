@@ -152,7 +152,7 @@ ENCODER_RECIPES = [
             f"Latents of hvae_portraits64 from portraits at 1/{factor} of their resolution",
             bicubic_downsampling(IMG_SIZE, factor),
             world="portraits",
-            steps=1200,
+            steps=3000,
             **form,
         )
         for factor, form in ((4, AT_16), (8, AT_8), (16, AT_4))
@@ -162,7 +162,7 @@ ENCODER_RECIPES = [
         "Latents of hvae_portraits64 from portraits without the middle of the face",
         hole(),
         world="portraits",
-        steps=1000,
+        steps=3000,
         **AT_64,
     ),
     *(
@@ -171,7 +171,7 @@ ENCODER_RECIPES = [
             f"Latents of hvae_plates64 from plates at 1/{factor}, noise {sigma}",
             noisy_downsampling(factor, sigma),
             world="plates",
-            steps=1200,
+            steps=3000,
             **form,
         )
         for factor, sigma, form in ((8, 0.05, AT_8), (16, 0.01, AT_4))
