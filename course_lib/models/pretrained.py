@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
@@ -66,6 +66,8 @@ def load_pretrained(
 ) -> nn.Module:
     """A trained model in evaluation mode, float32, with frozen parameters.
 
+    Parts that only training needs may be left out, and are None.
+
     Args:
         name: one of `available()`.
         device: where the model goes; the CPU by default.
@@ -75,18 +77,34 @@ def load_pretrained(
         CourseError: unknown name, or the file is missing or is not the one the card describes.
     """
     card = read_card(name, folder)
+    state = _read_weights(name, card["sha256"], folder)
+    if "base" in card:
+        state = _read_weights(**card["base"]) | state
+    model = leave_out(build(card["architecture"], card["arguments"]), card.get("left_out", ()))
+    model.load_state_dict({key: value.float() for key, value in state.items()})
+    return model.to(device or "cpu").eval().requires_grad_(False)
+
+
+def leave_out(model: nn.Module, parts: Iterable[str]) -> nn.Module:
+    """The model with None in the place of some parts."""
+    for part in parts:
+        setattr(model, part, None)
+    return model
+
+
+def _read_weights(name: str, sha256: str, folder: Path = WEIGHTS) -> dict[str, Tensor]:
+    """The numbers of a file, if it is the expected one."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise CourseError(f"{path} is missing beside its card: reinstall the course, or train it.")
-    digest = sha256(path)
-    if digest != card["sha256"]:
+    digest = hash_file(path)
+    if digest != sha256:
         raise CourseError(
-            f"{path} is not the file that its card describes: sha256 {digest}, expected "
-            f"{card['sha256']}. It was cut short or changed: reinstall the course."
+            f"{path} is not the file that its card describes: sha256 {digest}, expected {sha256}. "
+            "It was cut short or changed: reinstall the course. (If you trained it again, train "
+            "again what is built on it.)"
         )
-    model = build(card["architecture"], card["arguments"])
-    model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-    return model.to(device or "cpu").eval().requires_grad_(False)
+    return load_file(path)
 
 
 def build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
@@ -98,19 +116,23 @@ def build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
     return ARCHITECTURES[architecture](**arguments)
 
 
-def save_weights(model: nn.Module, name: str, folder: Path) -> str:
+def save_weights(model: nn.Module, name: str, folder: Path, base: str | None = None) -> str:
     """Write `name`.safetensors in half precision, then rename; returns its sha256.
 
-    Single numbers, such as a noise level, keep their precision.
+    Single numbers, such as a noise level, keep their precision. What shipped weights named `base`
+    have under the same key, and equal, is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: (value.half() if value.is_floating_point() and value.ndim else value).contiguous()
         for key, value in model.state_dict().items()
     }
+    if base is not None:
+        known = load_file(WEIGHTS / f"{base}.safetensors")
+        state = {k: v for k, v in state.items() if k not in known or not v.equal(known[k])}
     draft = folder / f".{name}.safetensors"
     save_file(state, draft)
-    digest = sha256(draft)
+    digest = hash_file(draft)
     draft.replace(folder / f"{name}.safetensors")
     return digest
 
@@ -120,7 +142,7 @@ def save_card(card: dict[str, Any], name: str, folder: Path) -> None:
     write_atomically(folder / f"{name}.json", json.dumps(card, indent=2) + "\n")
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Of a whole file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,14 @@ from typing import Any
 import torch
 
 from course_lib.data.worlds import about, load_world
-from course_lib.models.pretrained import build, load_pretrained, save_card, save_weights
+from course_lib.models.pretrained import (
+    build,
+    leave_out,
+    load_pretrained,
+    read_card,
+    save_card,
+    save_weights,
+)
 from course_lib.project import CourseError, course_root
 from course_lib.training.loop import Dataset, Training, train
 from course_lib.training.recipes import Recipe
@@ -90,12 +98,13 @@ def ship_weights(
     """
     name, source = recipe.name, data or recipe.data
     description, licence = about(source)
+    model = leave_out(deepcopy(training.model), recipe.left_out)
     card = {
         "name": name,
         "description": recipe.description,
         "architecture": recipe.architecture,
         "arguments": dict(recipe.arguments),
-        "parameters": sum(p.numel() for p in training.model.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters()),
         "data": f"{source}: {description}",
         "data_licence": licence,
         "licence": "MIT",
@@ -108,9 +117,13 @@ def ship_weights(
         "machine": f"{platform.machine()}, torch {torch.__version__.split('+')[0]}, "
         f"{torch.get_num_threads()} threads",
     }
+    if recipe.left_out:
+        card["left_out"] = list(recipe.left_out)
+    if recipe.base is not None:
+        card["base"] = {"name": recipe.base, "sha256": read_card(recipe.base)["sha256"]}
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as draft:  # no card is seen without its figures
-        card["sha256"] = save_weights(training.model, name, Path(draft))
+        card["sha256"] = save_weights(model, name, Path(draft), recipe.base)
         save_card(card, name, Path(draft))
         model = load_pretrained(name, folder=Path(draft))
         figures = recipe.evaluate(model, recipe.prepare(held_out(recipe, data, root)))

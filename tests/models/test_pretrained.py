@@ -8,6 +8,7 @@ import torch
 from course_lib.models import available, load_pretrained, read_card
 from course_lib.models.pretrained import WEIGHTS, build, save_card, save_weights
 from course_lib.project import CourseError
+from course_lib.random import generator_from
 
 MEGABYTE = 1e6
 
@@ -82,3 +83,24 @@ def test_all_weights_together():
     assert sum(f.stat().st_size for f in WEIGHTS.glob("*.safetensors")) < 80 * MEGABYTE
     for card in WEIGHTS.glob("*.json"):
         assert json.loads(card.read_text())["name"] == card.stem
+
+
+def test_what_a_base_has_is_not_written(tmp_path):
+    """A file with a base keeps what differs; with another base than its own it is refused."""
+    name, base = "structured_vae_portraits64", "vae_portraits64"
+    model = load_pretrained(name)
+    card = read_card(name) | {"sha256": save_weights(model, "mine", tmp_path, base)}
+    save_card(card, "mine", tmp_path)
+    size = (tmp_path / "mine.safetensors").stat().st_size
+    assert size < (WEIGHTS / f"{base}.safetensors").stat().st_size / 10
+    loaded = load_pretrained("mine", folder=tmp_path).state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in model.state_dict().items())
+    save_card(card | {"base": {"name": base, "sha256": "another"}}, "mine", tmp_path)
+    with pytest.raises(CourseError, match="train again what is built on it"):
+        load_pretrained("mine", folder=tmp_path)
+
+
+def test_what_only_training_needs_is_left_out():
+    gan = load_pretrained("gan_plates64")
+    assert gan.discriminator is None
+    assert gan.sample(2, generator=generator_from(0)).shape == (2, 1, 64, 64)

@@ -66,6 +66,8 @@ def test_shipped_card_belongs_to_its_recipe(name):
     assert card["command"].startswith(f"course train {name}")
     assert card["steps"] == recipe.settings.steps
     assert card["batch_size"] == recipe.settings.batch_size
+    assert card.get("base", {}).get("name") == recipe.base
+    assert card.get("left_out", []) == list(recipe.left_out)
 
 
 def test_no_weights_without_a_recipe():

@@ -177,6 +177,7 @@ GAN_RECIPES = [
         held_out=("plates", 2000),
         settings=settings(8000),
         evaluate=evaluate_plates,
+        left_out=("discriminator",),
     ),
     gan_recipe(
         "gan_portraits64",
@@ -205,6 +206,7 @@ GAN_RECIPES = [
         held_out=("plates", 2000),
         settings=settings(2000),
         evaluate=evaluate_plates,
+        left_out=("discriminator",),
         prepare=Labelled,
     ),
 ]

@@ -139,10 +139,10 @@ def noisy_downsampling(factor: int, sigma: float) -> Downsampling:
 
 
 # Of a small measurement the first stage keeps the resolution.
-SLIM = {"maps": 8, "middle": 48, "k": 12}
+SLIM = {"maps": 8, "middle": 32, "k": 12}
 AT_16 = {"channels": [64, 96], "halves": [False, True], **SLIM}
 AT_8 = {"channels": [96], "halves": [False], **SLIM}
-AT_4 = {"channels": [96], "halves": [False], "k": 10}
+AT_4 = {"channels": [96], "halves": [False], "maps": 8, "k": 10}
 AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], **SLIM}
 
 ENCODER_RECIPES = [

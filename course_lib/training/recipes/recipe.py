@@ -32,6 +32,8 @@ class Recipe:
         evaluate: from the trained model and the held-out set to the figures of the card.
         prepare: from the set of images to what the objective expects (labels, for instance).
         start: changes the fresh weights of the model, for instance to those of a simpler one.
+        base: weights of which the model keeps most; only what differs is written.
+        left_out: parts of the model that nothing needs after training: they are not written.
     """
 
     name: str
@@ -46,3 +48,5 @@ class Recipe:
     settings: Settings
     prepare: Callable[[Dataset], Dataset] = field(default=lambda images: images)
     start: Callable[[nn.Module], None] = field(default=lambda model: None)
+    base: str | None = None
+    left_out: tuple[str, ...] = ()

@@ -78,6 +78,7 @@ def structured_recipe(name: str, description: str, *, base: str, **changes) -> R
         architecture="structured_vae",
         objective=lambda model, held_out: ResidualLikelihood(model, held_out, base=base),
         evaluate=evaluate,
+        base=base,
         **changes,
     )
 
