@@ -174,6 +174,6 @@ ENCODER_RECIPES = [
             steps=3000,
             **form,
         )
-        for factor, sigma, form in ((8, 0.05, AT_8), (16, 0.01, AT_4))
+        for factor, sigma, form in ((8, 0.05, AT_8), (16, 0.1, AT_4))
     ),
 ]
