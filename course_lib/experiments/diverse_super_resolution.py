@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,15 @@ from course_lib.inference import (
     latent_divergence,
     super_resolve,
 )
-from course_lib.metrics import average_pairwise_distance, lr_psnr, naturalness, psnr, ssim
+from course_lib.metrics import (
+    average_pairwise_distance,
+    lpips,
+    lr_psnr,
+    naturalness,
+    psnr,
+    ssim,
+)
+from course_lib.metrics.perceptual import backbone_path
 from course_lib.models import load_pretrained, read_card
 from course_lib.models.hvae import HVAE
 from course_lib.models.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
@@ -37,7 +46,7 @@ FACTORS = (4, 8, 16)
 TEMPERATURES = (0.1, 0.8)  # those of the source's table
 SWEEP = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 4)}  # images, samples of each
-READING = {"x8": (8, 0.05), "x16": (16, 0.01)}  # factor, and noise, of plates to read
+READING = {"x8": (8, 0.05), "x16": (16, 0.1)}  # factor, and noise, of plates to read
 WORLDS = ("portraits", "plates")
 
 
@@ -73,8 +82,19 @@ def priors(budget: str) -> list[Result]:
                     None,
                 ),
             ]
+        gain = [read_card(n)["figures"]["elbo"]["value"] for n in list(names)[:2]]
+        results.append(
+            Result(
+                f"gain_{world}", gain[0] - gain[1], "nats per dimension", None, f"held-out {world}",
+                512, None,
+            )
+        )  # fmt: skip
     encoders = [f"portraits64_x{s}" for s in FACTORS] + ["portraits64_hole"]
     encoders += [f"plates64_{key}" for key in READING]
+    count = read_card(f"encoder_{encoders[0]}")["figures"]["divergence"]["n"]
+    results.append(
+        Result("images_divergence", count, "images", None, "held-out portraits", count, None)
+    )
     for name in encoders:
         card = read_card(f"encoder_{name}")
         results += [
@@ -143,19 +163,30 @@ def comparison(budget: str) -> list[Result]:
         problem = portraits_at(factor, n)
         regression = load_pretrained(f"srresnet_portraits64_x{factor}")
         with torch.no_grad():
-            single = {"bicubic": bicubic(problem.y, 64), "srresnet": regression(problem.y)}
-        for method, image in single.items():
-            results += scores(f"{method}_x{factor}", image[None], problem)
+            answers = {
+                f"bicubic_x{factor}": bicubic(problem.y, 64)[None],
+                f"srresnet_x{factor}": regression(problem.y)[None],
+            }
         for temperature in TEMPERATURES:
             for method, draw in problem.draw.items():
-                drawn = draw(samples, temperature)
-                label = f"{method}_x{factor}_t{temperature:g}"
-                results += scores(label, drawn, problem)
-                projected = consistency_projection(problem.op, drawn, problem.y)
-                results += scores(f"{label}_cons", projected, problem)
-                if method == "hvae":
-                    results += projection_gains(label, drawn, projected, problem.x)
-    return results
+                answers[f"{method}_x{factor}_t{temperature:g}"] = draw(samples, temperature)
+        for label, drawn in answers.items():
+            projected = consistency_projection(problem.op, drawn, problem.y)
+            before = scores(label, drawn, problem)
+            results += before + scores(f"{label}_cons", projected, problem)
+            results += [
+                replace(found, name=f"lr_psnr_before_{label}_cons")
+                for found in before
+                if found.name == f"lr_psnr_{label}"
+            ]
+            results += projection_gains(label, drawn, projected, problem.x)
+    x = problem.x
+    truth = naturalness(x).mean().item()
+    return [
+        *results,
+        Result("naturalness_truth", truth, "", 0.3, "held-out portraits", n, None),
+        Result("images_compared", n, "images", 0.0, "held-out portraits", n, None),
+    ]
 
 
 def scores(label: str, drawn: Tensor, problem: Problem) -> list[Result]:
@@ -172,6 +203,8 @@ def scores(label: str, drawn: Tensor, problem: Problem) -> list[Result]:
     if len(drawn) > 1:
         found["apd"] = (1e4 * average_pairwise_distance(drawn), "1e-4", 3.0)
         found["psnr_mean"] = (psnr(drawn.mean(0), x), "dB", 0.3)
+        if backbone_path("alex").is_file():
+            found["lpips_diversity"] = (lpips(*drawn[:2].clamp(0, 1), net="alex"), "", 0.02)
     return [
         Result(f"{key}_{label}", values.mean().item(), unit, tolerance, data, n, 0)
         for key, (values, unit, tolerance) in found.items()
@@ -270,7 +303,10 @@ def ambiguity(budget: str) -> list[Result]:
         told = draw_told(hvae, encoder, y)
         drawn = draw_images(hvae, told, generator=generator_from(3))
         consistency = 255 * expected_consistency(op, drawn[None], y).item()
+        at_k = latent_ambiguity(hvae, op, latents[: encoder.k], generator=generator_from(2), n=n)
+        ratio = consistency / (255 * at_k.item())
         results += [
+            Result(f"ce_over_u_x{factor}", ratio, "", 0.1, data, n, 3),
             Result(f"ce_x{factor}", consistency, "grey levels", 0.5, data, n, 3),
             Result(f"k_x{factor}", encoder.k, f"of {len(hvae.sides)}", 0.0, data, n, None),
         ]
@@ -371,18 +407,20 @@ class Reading(NamedTuple):
     """What is read on samples of plates, and what the measurement says."""
 
     frequencies: Tensor  # (B, 36), of the characters read on the samples
-    posterior: Tensor  # (B, 36), p(character | y) by brute force
-    effective_draws: Tensor  # (B,), behind the posterior
+    confidence: Tensor  # (S, B), of the reader in them
+    reader: Tensor  # (B, 36), p(character | y) by the reader
+    brute: Tensor  # (B, 36), the same by brute force
+    effective_draws: Tensor  # (B,), behind brute force
     truth: Tensor  # (B,), the true characters
-    samples: Tensor  # (S, B, 1, 64, 64)
 
 
-def read_plates(key: str, n: int, samples: int, draws: int, temperature: float = 0.8) -> Reading:
-    """Characters drawn for measurements of held-out plates, beside the true posterior.
+def read_plates(key: str, n: int, samples: int, draws: int, temperature: float = 1.0) -> Reading:
+    """Characters drawn for measurements of held-out plates, beside their posterior.
 
-    The samples are read by the reader of chapter 6 at full resolution, where it errs in one plate
-    of a hundred; the posterior weighs `draws` plates of the training world by how well they
-    explain y.
+    Samples are read by the reader of chapter 6 at full resolution, where it errs in one plate of a
+    hundred. The posterior is known in two ways: by brute force, which weighs `draws` plates of the
+    training world by how well they explain y, and is worth what its effective number of draws is;
+    and by the reader, trained to tell p(character | y) at this resolution and noise.
     """
     factor, sigma = READING[key]
     op = noisy_downsampling(factor, sigma)
@@ -393,18 +431,29 @@ def read_plates(key: str, n: int, samples: int, draws: int, temperature: float =
     drawn = torch.cat(
         [super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(16)], 1
     )
-    character = read_samples(drawn.flatten(0, 1)).character.view(samples, n)
-    frequencies = torch.nn.functional.one_hot(character, 36).double().mean(0)
+    read = read_samples(drawn.flatten(0, 1))
     world = load_world("plates", "train", draws, quiet=True)
-    posterior = label_posterior(op, y, world, world.labels, sigma=sigma, classes=36)
+    brute = label_posterior(op, y, world, world.labels, sigma=sigma, classes=36)
+    with torch.no_grad():
+        reader = load_pretrained("classifier_plates")(y, sigma).exp()
     return Reading(
-        frequencies, posterior.probabilities.double(), posterior.effective_draws, truth, drawn
+        shares(read.character.view(samples, n)),
+        read.confidence.view(samples, n),
+        reader.double(),
+        brute.probabilities.double(),
+        brute.effective_draws.double(),
+        truth,
     )
+
+
+def shares(characters: Tensor) -> Tensor:
+    """Of each of 36 characters among those drawn (S, B), as (B, 36)."""
+    return torch.nn.functional.one_hot(characters, 36).double().mean(0)
 
 
 @experiment(CHAPTER)
 def reading(budget: str) -> list[Result]:
-    """Drawn characters against the true posterior: distance, accuracy, diversity, calibration."""
+    """Drawn characters against their posterior: distance, accuracy, diversity, calibration."""
     n, samples, draws = {
         "smoke": (4, 4, 2000),
         "class": (32, 8, 16_000),
@@ -413,25 +462,31 @@ def reading(budget: str) -> list[Result]:
     results = []
     for key in READING:
         found = read_plates(key, n, samples, draws)
-        p, q, truth = found.frequencies, found.posterior, found.truth
+        p, q, truth = found.frequencies, found.reader, found.truth
+        perfect = shares(torch.multinomial(q, samples, True, generator=generator_from(3)).T)
         data = f"held-out plates, {key}, {samples} samples each"
         values = {
-            "distance": ((p - q).abs().sum(1) / 2, 0.05),
+            "distance": (total_variation(p, q), 0.05),
+            "distance_perfect": (total_variation(perfect, q), 0.05),
+            "distance_brute": (total_variation(p, found.brute), 0.05),
+            "reader_brute": (total_variation(q, found.brute), 0.05),
+            "effective_draws": (found.effective_draws, None),
             "right": (p.gather(1, truth[:, None])[:, 0], 0.05),
             "posterior_right": (q.gather(1, truth[:, None])[:, 0], 0.05),
             "distinct": ((p > 0).double().sum(1), 0.5),
-            "posterior_distinct": ((1 - (1 - q) ** samples).sum(1), 0.5),
-            "effective_draws": (found.effective_draws.double(), None),
+            "perfect_distinct": ((perfect > 0).double().sum(1), 0.5),
+            "confident": ((found.confidence > 0.9).double().mean(0), 0.05),
         }
         results += [
             Result(f"read_{name}_{key}", v.mean().item(), "", tolerance, data, n, 1)
             for name, (v, tolerance) in values.items()
         ]
-        for place, (stated, happened, count) in enumerate(calibration(p, truth)):
-            results += [
-                Result(f"stated_{key}_{place}", stated, "", 0.1, data, count, 1),
-                Result(f"happened_{key}_{place}", happened, "", 0.2, data, count, 1),
-            ]
+        for source, law in (("drawn", p), ("reader", q)):
+            for place, (stated, happened, count) in enumerate(calibration(law, truth)):
+                results += [
+                    Result(f"stated_{source}_{key}_{place}", stated, "", 0.1, data, count, 1),
+                    Result(f"happened_{source}_{key}_{place}", happened, "", 0.2, data, count, 1),
+                ]
     drawn = load_pretrained("hvae_plates64").sample(
         200 if budget == "smoke" else 2000, generator=generator_from(0)
     )
@@ -439,9 +494,26 @@ def reading(budget: str) -> list[Result]:
     data = "samples of the prior at temperature 1"
     return [
         *results,
+        Result("images_read", n, "images", 0.0, "held-out plates", n, None),
         Result("prior_readable", read.readable, "reader above 0.9", 0.05, data, len(drawn), 0),
         Result("prior_characters", read.characters, "of 36", 3.0, data, len(drawn), 0),
+        readable_given_vector(64 if budget == "smoke" else 1000),
     ]
+
+
+def total_variation(p: Tensor, q: Tensor) -> Tensor:
+    """Half the sum of absolute differences of two laws (B, classes): 0 if equal, 1 if disjoint."""
+    return (p - q).abs().sum(1) / 2
+
+
+def readable_given_vector(n: int) -> Result:
+    """As `prior_readable`, where the groups at 1 x 1 are those of held-out plates."""
+    hvae = load_pretrained("hvae_plates64")
+    x = load_world("plates", "test", n, quiet=True)[torch.arange(n)]
+    told = hvae.encode(x, generator=generator_from(1)).latents[: hvae.groups_up_to(1)]
+    read = read_samples(hvae.sample(n, 1.0, told, generator=generator_from(2)))
+    name, unit = "prior_readable_given_vector", "reader above 0.9"
+    return Result(name, read.readable, unit, 0.05, "held-out plates", n, 2)
 
 
 def calibration(p: Tensor, truth: Tensor) -> list[tuple[float, float, int]]:
@@ -467,10 +539,13 @@ def missing_square(budget: str) -> list[Result]:
     parts = [super_resolve(hvae, encoder, part, samples, 0.8, op=op) for part in y.split(32)]
     drawn = torch.cat(parts, 1)
     inside = (..., HOLE, HOLE)
+    seen = op.A(torch.ones_like(x[:1])).sum()
+    grey = (y.flatten(1).sum(1) / seen).view(-1, 1, 1, 1)  # y is zero inside
     data = f"held-out portraits, {samples} samples each, inside the square"
     found = {
         "psnr": (psnr(drawn[0][inside], x[inside]), "dB", 0.3),
         "apd": (1e4 * average_pairwise_distance(drawn[inside]), "1e-4", 5.0),
+        "psnr_grey": (psnr(grey.expand_as(x[inside]), x[inside]), "dB", 0.3),
     }
     return [
         Result(f"hole_{name}", values.mean().item(), unit, tolerance, data, n, 0)
