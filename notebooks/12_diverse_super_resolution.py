@@ -48,6 +48,7 @@ from course_lib.inference import (
 from course_lib.metrics import lr_psnr, psnr
 from course_lib.models import load_pretrained
 from course_lib.plotting import (
+    compare,
     plot_bars,
     plot_curves,
     show_images,
@@ -343,6 +344,15 @@ for s in FACTORS:
     cells += [magnify(small[s][1:2]), *drawn[s][:5, 1:2]]
     cells += [5 * drawn[s][:, 1:2].std(0)]
 show_images(torch.cat(cells), columns=7)
+
+# %% tags=["hide-input"]
+compare(
+    drawn[8][0, 3],
+    drawn[8][1, 3],
+    ("one draw", "another"),
+    alt="Two portraits of the same head: eyes, nose and mouth differ.",
+    caption="Two answers at x8. At 8 x 8 pixels they are one image.",
+)
 
 # %% [markdown]
 # Sixteen solutions take {glue:text}`seconds_sixteen:.1f` seconds.
