@@ -484,9 +484,11 @@ def reading(budget: str) -> list[Result]:
         ]
         for source, law in (("drawn", p), ("reader", q)):
             for place, (stated, happened, count) in enumerate(calibration(law, truth)):
+                end = f"{source}_{key}_{place}"
                 results += [
-                    Result(f"stated_{source}_{key}_{place}", stated, "", 0.1, data, count, 1),
-                    Result(f"happened_{source}_{key}_{place}", happened, "", 0.2, data, count, 1),
+                    Result(f"stated_{end}", stated, "", 0.1, data, count, 1),
+                    Result(f"happened_{end}", happened, "", 0.2, data, count, 1),
+                    Result(f"cases_{end}", count, "cases", None, data, count, 1),
                 ]
     drawn = load_pretrained("hvae_plates64").sample(
         200 if budget == "smoke" else 2000, generator=generator_from(0)
