@@ -338,7 +338,7 @@ for i in (1, 4):
     cells += [x[i : i + 1]]
 show_images(torch.cat(cells), columns=9)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same face at 1/4, 1/8 and 1/16 of its resolution, with draws, and (right) the standard deviation over sixteen draws, times five.", "name": "fig-factors"}, "image": {"alt": "Three rows: with fewer pixels the portraits drawn differ more, and the map of deviation becomes brighter."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same face at 1/4, 1/8 and 1/16 of its resolution, with draws, and (right) the standard deviation over sixteen draws, times five.", "name": "fig-three-factors"}, "image": {"alt": "Three rows: with fewer pixels the portraits drawn differ more, and the map of deviation becomes brighter."}}
 cells = []
 for s in FACTORS:
     cells += [magnify(small[s][1:2]), *drawn[s][:5, 1:2]]
@@ -630,7 +630,7 @@ results.table(
 # Calibrated draws would show a character in a share $f$ of the draws where it
 # is true in a share $f$ of the cases:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Calibration of reading at x8: how much more often a character is the true one than is said. For draws this is its share among 16, for the reader its own probability. On the dashed line they could be taken at their word.", "name": "fig-calibration"}, "image": {"alt": "Two curves around a dashed line at zero, of draws and of the reader, less than a tenth away from it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Calibration of reading at x8: how much more often a character is the true one than is said. For draws this is its share among 16, for the reader its own probability. On the dashed line they could be taken at their word.", "name": "fig-reading"}, "image": {"alt": "Two curves around a dashed line at zero, of draws and of the reader, less than a tenth away from it."}}
 gaps = {
     label: [
         results[f"happened_{source}_x8_{p}"].value
