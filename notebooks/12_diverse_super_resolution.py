@@ -630,7 +630,7 @@ results.table(
 # Calibrated draws would show a character in a share $f$ of the draws where it
 # is true in a share $f$ of the cases:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Calibration of reading at x8: how much more often a character is the true one than is said. For draws this is its share among 16, for the reader its own probability. On the dashed line they could be taken at their word.", "name": "fig-reading"}, "image": {"alt": "Two curves around a dashed line at zero, of draws and of the reader, less than a tenth away from it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Calibration of reading at x8: how much more often a character is the true one than is said. For draws this is its share among 16, for the reader its own probability. On the dashed line they could be taken at their word.", "name": "fig-at-their-word"}, "image": {"alt": "Two curves around a dashed line at zero, of draws and of the reader, less than a tenth away from it."}}
 gaps = {
     label: [
         results[f"happened_{source}_x8_{p}"].value
