@@ -128,17 +128,19 @@ def sample(
     sigma_min: float = 0.001,
     mean: float = 0.5,
     sampler: Callable[[Denoiser, Tensor, Sequence[float]], Tensor] = heun,
+    device: torch.device | str | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """Images of a given shape (n, C, H, W) from pure noise, on the generator's device.
+    """Images of a given shape (n, C, H, W) from pure noise.
 
     Args:
         mean: of the images, around which the noise is drawn; of little account where sigma_max is
             large.
         sampler: `heun`, `euler`, or `functools.partial(stochastic_heun, generator=...)`.
+        device: of the denoiser; by default that of the generator.
     """
     check_generator("sample", generator)
     sigmas = noise_levels(n_steps, sigma_max, sigma_min)
-    start = normal_like(torch.empty(shape, device=generator.device), generator)
+    start = normal_like(torch.empty(shape, device=device or generator.device), generator)
     return sampler(denoiser, mean + sigma_max * start, sigmas)
 
 

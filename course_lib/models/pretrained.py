@@ -12,6 +12,7 @@ from torch import nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.denoiser import unet_denoiser
 from course_lib.models.gan import GAN
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
@@ -25,6 +26,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "GAN": GAN,
     "LatentTranslation": LatentTranslation,
     "PlateReader": PlateReader,
+    "unet_denoiser": unet_denoiser,
 }
 
 

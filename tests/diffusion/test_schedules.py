@@ -15,7 +15,6 @@ from course_lib.diffusion import (
     denoiser_from_score,
 )
 from course_lib.models.exact_worlds import power_law
-from course_lib.random import normal_like
 
 SCHEDULES = [EDM(), VarianceExploding(), VariancePreserving(), SubVariancePreserving()]
 IDS = ["edm", "ve", "vp", "sub-vp"]

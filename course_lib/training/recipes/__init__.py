@@ -2,6 +2,7 @@
 
 from course_lib.project import CourseError
 from course_lib.training.recipes.classifier import CLASSIFIER_RECIPES
+from course_lib.training.recipes.diffusion import DIFFUSION_RECIPES
 from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.recipes.restoration import RESTORATION_RECIPES
@@ -9,7 +10,13 @@ from course_lib.training.recipes.vaes import VAE_RECIPES
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (*VAE_RECIPES, *GAN_RECIPES, *CLASSIFIER_RECIPES, *RESTORATION_RECIPES)
+    for recipe in (
+        *VAE_RECIPES,
+        *GAN_RECIPES,
+        *CLASSIFIER_RECIPES,
+        *RESTORATION_RECIPES,
+        *DIFFUSION_RECIPES,
+    )
 }
 
 
