@@ -37,7 +37,7 @@ from course_lib.solvers.solution import per_image
 
 SIGMA_MIN, SIGMA_MAX = 0.001, 80.0  # images in [0, 1]; the published 0.002 is for [-1, 1]
 PROBES_AT_ONCE = 32  # vector-Jacobian products in one pass: more only takes memory
-Probes = Float[Tensor, "k c h w"] | Float[Tensor, "k b c h w"]
+Probes = Float[Tensor, "k c h w"] | Float[Tensor, "k #b c h w"]
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def denoise_with_trace(
     return found.detach(), torch.cat(traces)
 
 
-def each_image(probes: Probes) -> Float[Tensor, "k b c h w"]:
+def each_image(probes: Probes) -> Float[Tensor, "k #b c h w"]:
     """Probes with an axis for the images, of length 1 if all have the same."""
     return probes if probes.ndim == 5 else probes[:, None]
 
