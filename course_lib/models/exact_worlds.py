@@ -106,8 +106,9 @@ class EmpiricalMixture:
     def potential(self, x: Float[Tensor, "b c h w"], sigma: float | Tensor) -> Float[Tensor, " b"]:
         """-log p_sigma(x), nats per image, for sigma > 0: by log-sum-exp, no number overflows."""
         n, count = x[0].numel(), len(self.centres)
-        log_scale = n / 2 * torch.as_tensor(2 * math.pi * _variance(sigma)).log().reshape(-1)
-        return log_scale.to(x) + math.log(count) - self._log_weights(x, sigma).logsumexp(1)
+        variance = torch.as_tensor(_variance(sigma), dtype=x.dtype, device=x.device).reshape(-1)
+        log_scale = n / 2 * (2 * math.pi * variance).log()
+        return log_scale + math.log(count) - self._log_weights(x, sigma).logsumexp(1)
 
     def sample(
         self, n: int, *, generator: Generator, sigma: float = 0.0

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from course_lib.diffusion import potential, sample
@@ -44,14 +44,14 @@ class DenoisingLoss(Objective):
     2022, arXiv:2206.00364, section 5.
     """
 
-    def __init__(self, model: Denoiser, held_out: Tensor) -> None:
+    def __init__(self, model: nn.Module, held_out: Tensor) -> None:
         self.model = model
 
     def loss(
         self, player: str, batch: Tensor, *, progress: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         mean, std = NOISE
-        draw = normal_like(batch[:, 0, 0, 0].float(), generator)
+        draw = normal_like(batch[:, 0, 0, 0], generator)
         sigma = self.model.data_std * (mean + std * draw).exp()
         noisy = batch + per_image(sigma, batch) * normal_like(batch, generator)
         error = (self.model(noisy, sigma) - batch).square().mean((1, 2, 3))
