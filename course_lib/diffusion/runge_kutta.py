@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]  # (u (B,), state (B, m)) -> slope (B, m)
+Measure = Callable[[Tensor, Tensor], Tensor]  # (state (B, m), its error (B, m)) -> size (B,)
 
 NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 STAGES = (
@@ -36,13 +37,13 @@ class Integration(NamedTuple):
 
     Args:
         state: at the end.
-        defect: sum over the steps of the difference between orders 5 and 4: an error estimate, as
-            a rule too large, since it is that of order 4.
+        defect: sum over the steps of what `measure` makes of the difference between orders 5 and
+            4: an error estimate, for smooth fields too large, since it is that of order 4.
         evaluations: of the slope, for each equation.
     """
 
     state: Float[Tensor, "b m"]
-    defect: Float[Tensor, "b m"]
+    defect: Float[Tensor, " b"]
     evaluations: Float[Tensor, " b"]
 
 
@@ -53,11 +54,13 @@ def integrate(
     end: float,
     *,
     n_steps: int,
+    measure: Measure,
     after_step: Callable[[float], None] | None = None,
 ) -> Integration:
     """n_steps equal steps from start to end > start: 6 slopes a step, and one more.
 
     Args:
+        measure: of an error, which is added up over the steps.
         after_step: is told which part of the way was made.
 
     Source: Dormand & Prince 1980, doi:10.1016/0771-050X(80)90013-3.
@@ -65,11 +68,11 @@ def integrate(
     if n_steps < 1:
         raise ValueError(f"integrate: n_steps must be at least 1, got {n_steps}.")
     size = torch.full_like(state[:, 0], (end - start) / n_steps)
-    defect, slope = torch.zeros_like(state), field(torch.full_like(size, start), state)
+    defect, slope = torch.zeros_like(size), field(torch.full_like(size, start), state)
     for k in range(n_steps):
         u = torch.full_like(size, start + (end - start) * k / n_steps)
         state, local, slope = _step(field, u, size, state, slope)
-        defect = defect + local
+        defect = defect + measure(state, local)
         if after_step:
             after_step(1 / n_steps)
     return Integration(state, defect, torch.full_like(size, 6 * n_steps + 1))
@@ -82,29 +85,30 @@ def integrate_adaptively(
     end: float,
     *,
     tolerance: float,
-    weights: Float[Tensor, " m"],
+    norm: Measure,
+    measure: Measure,
     first_step: float,
     after_step: Callable[[float], None] | None = None,
 ) -> Integration:
     """Steps as long as the tolerance allows, for each equation by itself.
 
-    A step is accepted if sqrt(sum (weights * defect)^2) <= tolerance for its own defect; the next
-    one is 0.9 (tolerance / that)^(1/5) times as long, at least a fifth and at most five times.
-    What becomes of an equation does not depend on the others in the batch.
+    A step is accepted if the `norm` of its defect is at most the tolerance; the next one is
+    0.9 (tolerance / norm)^(1/5) times as long, at least a fifth and at most five times. What
+    becomes of an equation does not depend on the others in the batch.
 
     Raises:
         RuntimeError: a slope that is not finite, or steps that shrink to nothing.
     """
     u = torch.full_like(state[:, 0], start)
     size = torch.full_like(u, min(first_step, end - start))
-    state, defect, slope = state.clone(), torch.zeros_like(state), field(u, state)
+    state, defect, slope = state.clone(), torch.zeros_like(u), field(u, state)
     evaluations, floor = torch.ones_like(u), 1e-10 * (end - start)
     while (active := u < end).any():
         rows = active.nonzero()[:, 0]
         h = torch.minimum(size[rows], end - u[rows])
         ahead, local, last = _step(field, u[rows], h, state[rows], slope[rows])
         evaluations[rows] += 6
-        error = (weights * local).norm(dim=1) / tolerance
+        error = norm(ahead, local) / tolerance
         if not error.isfinite().all() or (h < floor).any():
             raise RuntimeError(
                 "integrate_adaptively: the slope is not finite, or too rough for any step. Look "
@@ -113,7 +117,7 @@ def integrate_adaptively(
         good = error <= 1
         kept = rows[good]
         state[kept], slope[kept] = ahead[good], last[good]
-        defect[kept] += local[good]
+        defect[kept] += measure(ahead, local)[good]
         arrived = u[rows] + h >= end - floor
         u[kept] = torch.where(arrived, torch.full_like(h, end), u[rows] + h)[good]
         size[rows] = h * (0.9 * error.clamp(min=1e-10).pow(-0.2)).clamp(0.2, 5.0)

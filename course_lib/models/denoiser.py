@@ -13,6 +13,9 @@ from course_lib.solvers.solution import per_image
 
 GROUPS = 8  # of channels that are normalised together
 FREQUENCIES = 32
+# Of the noise level in log(sigma) / 4: nothing faster than 2 radians in log(sigma), so that the
+# network is smooth in it, and a probability flow can take long steps.
+SLOWEST, FASTEST = 0.25, 8.0
 
 
 class Denoiser(nn.Module):
@@ -143,13 +146,13 @@ class UNet(nn.Module):
 
 
 class NoiseEmbedding(nn.Module):
-    """A number to `width` numbers: sines and cosines, fine and coarse, then two layers."""
+    """A number to `width` numbers: slow and faster sines and cosines, then two layers."""
 
     frequencies: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        frequencies = torch.linspace(math.log(0.5), math.log(200), FREQUENCIES).exp()
+        frequencies = torch.logspace(math.log10(SLOWEST), math.log10(FASTEST), FREQUENCIES)
         self.register_buffer("frequencies", frequencies)
         self.layers = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()

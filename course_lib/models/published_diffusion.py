@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from course_lib.metrics.images import signed_to_unit, unit_to_signed
 from course_lib.models.checkpoints import is_lfs_pointer, load_whole
 from course_lib.models.denoiser import Denoiser
+from course_lib.models.pretrained import load_pretrained, read_card
 from course_lib.models.song_unet import SongUNet
 from course_lib.project import CourseError
 
@@ -287,6 +288,28 @@ def load_edm(path: Path, *, label: int | None = None) -> SignedRange:
         img_size=img_size,
     )
     return SignedRange(signed, img_size, sigma_data / 2).eval().requires_grad_(False)
+
+
+def load_denoiser(name: str, *, label: int | None = None) -> tuple[nn.Module, str]:
+    """A denoiser with what is known of it, from an EDM file or from weights of the course.
+
+    Args:
+        name: a path, or one of `available()`.
+        label: the class, for a model with classes.
+
+    Raises:
+        CourseError: neither a file nor the name of a denoiser.
+    """
+    if Path(name).suffix:
+        model, card = load_edm(Path(name), label=label), PUBLISHED.get(Path(name).name)
+        if card is None:
+            return model, "not one of the published files; licence and data unknown"
+        return model, f"{card.data}; {card.licence}{'' if card.commercial else ', non-commercial'}"
+    model = load_pretrained(name)
+    if not isinstance(model, Denoiser):
+        raise CourseError(f"{name} is a {type(model).__name__}, not a denoiser.")
+    card = read_card(name)
+    return model, f"{card['data']}; {card['licence']}"
 
 
 def load_song(path: Path, model: nn.Module) -> nn.Module:

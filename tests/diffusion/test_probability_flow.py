@@ -66,8 +66,8 @@ def test_error_falls_with_order_five_and_is_estimated(world, generator):
     # Steps of 0.4 in log sigma are nearly small enough: between 4 and 6
     assert math.log2(errors[20] / errors[40]) == pytest.approx(5, abs=1)
     for n, run in runs.items():
-        assert run.integration_error.norm() > 0.3 * errors[n]
-    assert runs[40].integration_error.max() < 1e-3
+        assert run.integration_error.norm() > errors[n]
+    assert runs[40].integration_error.max() < 2e-3
 
 
 def test_adaptive_steps(world, generator):

@@ -6,6 +6,7 @@ The tiny files are written here by the same protocols as the published ones.
 import math
 import os
 import pickle
+import re
 import sys
 from collections import OrderedDict
 from types import ModuleType
@@ -13,8 +14,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
+from course_lib.cli import app
 from course_lib.diffusion import potential, rademacher
 from course_lib.models.exact_worlds import power_law
 from course_lib.models.published_diffusion import (
@@ -168,6 +172,23 @@ def test_potential_of_a_loaded_file(network, program, tmp_path, generator):
     nats = potential(load_edm(path), x, 3, 1, generator)
     assert nats.shape == (2,)
     assert nats.isfinite().all()
+
+
+def test_command(network, program, tmp_path):
+    """`course potential` on a photograph says nats, bits, licence and errors."""
+    network, variant = network
+    path, picture = tmp_path / "edm-ffhq-64x64-uncond-vp.pkl", tmp_path / "photo.png"
+    write_edm(path, program, network, **ARGUMENTS, **variant)
+    Image.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)).save(picture)
+    call = ["potential", str(picture), "--checkpoint", str(path), "--steps", "2"]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert "CC BY-NC-SA 4.0, non-commercial" in done.output
+    assert "3 x 8 x 8 values in [0, 1]" in done.output
+    assert re.search(r"-log p = -?[\d.]+ nats, .* bits per dimension", done.output)
+    wrong = CliRunner().invoke(app, [*call[:3], "vae_plates64"])
+    assert isinstance(wrong.exception, CourseError)
+    assert "not a denoiser" in str(wrong.exception)
 
 
 def test_classes(program, tmp_path):
