@@ -132,6 +132,11 @@ def estimate_potential(
         raise ValueError(
             f"estimate_potential: expected 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}."
         )
+    if tolerance is not None and probes is not None and probes.ndim == 5:
+        raise ValueError(
+            "estimate_potential: with a tolerance each image has steps of its own, and the probes "
+            "must be the same for all, (K, C, H, W)."
+        )
     exact = probes is None and n_probes == "exact"
     if probes is None:
         probes = _draw_probes(x, n_probes, generator)

@@ -204,5 +204,7 @@ def test_refusals(world, generator):
         potential(world, x)
     with pytest.raises(ValueError, match="expected probes"):
         potential(world, x, probes=torch.ones(2, 3, *SMALL))
+    with pytest.raises(ValueError, match="the same for all"):
+        potential(world, x, probes=torch.ones(2, 2, *SMALL), tolerance=1e-3)
     with pytest.raises(ValueError, match="sigma_min < sigma_max"):
         potential(world, x, sigma_min=1.0, sigma_max=0.5, n_probes="exact")
