@@ -33,8 +33,8 @@ def noise_levels(
             f"noise_levels: expected n_steps >= 2 and 0 < sigma_min < sigma_max, got {n_steps}, "
             f"{sigma_min} and {sigma_max}."
         )
-    roots = torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n_steps).double()
-    return [*roots.pow(rho).tolist(), 0.0]
+    ends = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return [*torch.linspace(*ends, n_steps, dtype=torch.float64).pow(rho).tolist(), 0.0]
 
 
 def euler(

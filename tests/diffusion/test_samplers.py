@@ -45,12 +45,12 @@ def test_noise_levels_are_the_published_ones():
     """The formula of EDM at its own range: 80, ..., 0.002, then 0."""
     levels = noise_levels(18, 80.0, 0.002)
     assert len(levels) == 19
-    assert levels[0] == pytest.approx(80, rel=1e-6)  # roots come from a float32 linspace
-    assert levels[-2] == pytest.approx(0.002, rel=1e-5)
+    assert levels[0] == pytest.approx(80, rel=1e-12)
+    assert levels[-2] == pytest.approx(0.002, rel=1e-12)
     assert levels[-1] == 0
     i = 5
     expected = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    assert levels[i] == pytest.approx(expected, rel=1e-5)
+    assert levels[i] == pytest.approx(expected, rel=1e-12)
 
 
 def test_heun_reproduces_known_errors():

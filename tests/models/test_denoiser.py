@@ -91,6 +91,28 @@ def test_the_loss_is_least_at_the_best_denoiser():
     assert losses[1] < losses[2]
 
 
+def test_denoising_learns_the_score():
+    """The best linear network on Gaussian images is their exact denoiser, and so is the score."""
+    img_size, sigma, s = (1, 4, 4), 0.15, 0.2
+    world = power_law(img_size, std=s, mean=0.4)
+    clean = world.sample(200_000, generator=generator_from(0))
+    noisy = clean + sigma * normal_like(clean, generator_from(1))
+    spread = (sigma**2 + s**2) ** 0.5
+    y, skipped = (noisy - 0.4) / spread, 0.4 + (s / spread) ** 2 * (noisy - 0.4)
+    target = (clean - skipped) * spread / (sigma * s)
+    weights = torch.linalg.lstsq(y.flatten(1), target.flatten(1)).solution  # where training ends
+    model = Denoiser(
+        Recorder(lambda x, _: (x.flatten(1) @ weights).view_as(x)),
+        data_mean=0.4,
+        data_std=s,
+        img_size=img_size,
+    )
+    x = world.sample(100, generator=generator_from(2), sigma=sigma)
+    score, exact = ((D(x, sigma) - x) / sigma**2 for D in (model, world))
+    # 16 weights an output from 200 000 draws: an error of sqrt(16 / 200 000) = 0.9 %
+    assert (score - exact).norm() < 0.02 * exact.norm()
+
+
 @pytest.mark.parametrize("img_size", [(1, 32, 32), (1, 64, 64), (3, 16, 24)])
 def test_unet_at_several_sizes(img_size, generator):
     model = small(img_size=img_size)
