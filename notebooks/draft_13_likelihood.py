@@ -79,7 +79,10 @@ noisy = torch.cat(
 )
 with torch.no_grad():
     clean = torch.cat(
-        [model(part, s) for part, s in zip(noisy.split(4), levels, strict=True)]
+        [
+            model(part, s)
+            for part, s in zip(noisy.split(4), levels, strict=True)
+        ]
     )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four crops of photographs; with noise of 0.2; and what the denoiser makes of it.", "name": "fig-denoised"}, "image": {"alt": "Four small photographs, the same under grain, and smooth versions of the first row."}}
@@ -362,7 +365,7 @@ q = {
 }
 order = sorted(q, key=q.get)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One photograph and what was made of it, by mean potential over four photographs (nats per dimension), the most probable first.", "name": "fig-ranking"}, "image": {"alt": "Eight versions of a small photograph in a row: flat grey first, then blurred, of low contrast, the original, upside down, negative, noisy, and shuffled pixels last."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One photograph and what was made of it, by mean potential over four photographs (nats per dimension), the most probable first.", "name": "fig-ranking"}, "image": {"alt": "Eight versions of a small photograph: flat grey first, then blurred and of low contrast; noise and shuffled pixels last."}}
 show_images(
     torch.cat([variants[name][:1] for name in order]),
     titles=[name.replace("_", " ") for name in order],
@@ -531,5 +534,5 @@ for sigma in (0.02, 0.1, 0.5, 1.0):
 #   own with a published model: an EDM file, which you fetch yourself, is read
 #   without running the code that it carries.
 # * `course train diffusion_plates32` trains a model again.
-# * Why is the potential of the negative higher than that of the image? Look
-#   at a histogram.
+# * Is a photograph likelier than its negative, or than itself upside down? Look
+#   at the table of the ranking, and at histograms.
