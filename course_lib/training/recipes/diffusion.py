@@ -122,7 +122,9 @@ def nearest(images: Tensor, others: Dataset, batch: int = 4096) -> Tensor:
     return best / math.sqrt(images[0].numel())
 
 
-def diffusion_recipe(name: str, description: str, mean: float, std: float, **changes) -> Recipe:
+def diffusion_recipe(
+    name: str, description: str, mean: float, std: float, steps: int, **changes
+) -> Recipe:
     """A recipe for 32 x 32 grey images with the measured mean and deviation of a pixel."""
     return Recipe(
         name=name,
@@ -139,7 +141,7 @@ def diffusion_recipe(name: str, description: str, mean: float, std: float, **cha
         evaluate=evaluate,
         evaluate_training=evaluate_training,
         prepare=Halved,
-        settings=Settings(steps=15_000, batch_size=32),
+        settings=Settings(steps=steps, batch_size=32),
         **changes,
     )
 
@@ -148,6 +150,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_photos32",
         "Denoiser of all noise levels for crops of photographs, 32 x 32",
+        steps=8000,
         mean=0.441,
         std=0.220,
         data="bsds500",
@@ -157,6 +160,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_plates32",
         "Denoiser of all noise levels for plates, 32 x 32",
+        steps=6000,
         mean=0.477,
         std=0.210,
         data="plates",
@@ -166,6 +170,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_portraits32",
         "Denoiser of all noise levels for portraits, 32 x 32",
+        steps=6000,
         mean=0.516,
         std=0.196,
         data="portraits",
