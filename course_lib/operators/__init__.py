@@ -2,6 +2,7 @@
 
 from course_lib.operators.base import LinearOperator, Operator
 from course_lib.operators.blur import Blur
+from course_lib.operators.composition import Composition
 from course_lib.operators.compressed_sensing import CompressedSensing
 from course_lib.operators.deepinv import to_deepinv
 from course_lib.operators.denoising import Denoising
@@ -25,6 +26,7 @@ from course_lib.operators.tomography import Tomography
 __all__ = [
     "MRI",
     "Blur",
+    "Composition",
     "CompressedSensing",
     "Denoising",
     "Downsampling",
