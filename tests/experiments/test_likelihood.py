@@ -8,6 +8,7 @@ import torch
 from course_lib.data import load_crops
 from course_lib.experiments import likelihood
 from course_lib.experiments.likelihood import (
+    CHAPTER,
     FAMILIES,
     THETAS,
     altered,
@@ -24,6 +25,7 @@ from course_lib.functionals import InvariantSparsity, SmoothedTV
 from course_lib.models import EmpiricalMixture, power_law
 from course_lib.operators import Blur
 from course_lib.random import generator_from, normal_like
+from course_lib.results.registry import experiments
 
 IMG_SIZE = (1, 16, 16)
 CONVEX = {
@@ -155,14 +157,23 @@ def test_altered_images_keep_their_mean(crops):
             torch.testing.assert_close(images.mean((2, 3)), crops.mean((2, 3)), rtol=0, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    "name", ["blur", "blur_by_formula", "where_blur_is_unlikely", "conditions", "ranking"]
-)
-def test_experiments_run_at_smoke_scale(name, monkeypatch):
-    """With the Gaussian world in place of networks, and photographs in place of all worlds."""
+@pytest.fixture
+def no_networks(monkeypatch):
+    """The Gaussian world in place of networks, and photographs in place of all worlds."""
     crops = torch.nn.functional.avg_pool2d(load_crops(4).images, 2)
     monkeypatch.setattr(likelihood, "held_out", lambda world, n: crops[:n])
-    monkeypatch.setattr(likelihood, "load_pretrained", lambda name: power_law((1, 32, 32)))
-    results = getattr(likelihood, name)("smoke")
+    monkeypatch.setattr(likelihood, "network", lambda world: power_law((1, 32, 32)))
+
+
+@pytest.mark.parametrize("experiment", experiments(CHAPTER), ids=lambda e: e.name)
+def test_experiments_run_at_smoke_scale(experiment, no_networks):
+    results = experiment.run("smoke")
     assert len({r.name for r in results}) == len(results)
     assert all(math.isfinite(r.value) for r in results)
+
+
+def test_the_wrong_sign_is_far_off():
+    right, wrong, exact = (r.value for r in likelihood.sign_of_the_flow("full"))
+    # The law at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 4.4
+    assert right == pytest.approx(exact, abs=1e-3)
+    assert wrong > exact + 1000
