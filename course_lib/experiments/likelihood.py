@@ -43,7 +43,7 @@ FAMILIES: dict[str, Callable[[float], Tensor]] = {
     "airy": airy_kernel,
     "defocus": defocus_kernel,
 }
-THETAS = (0.0, 0.4, 0.7, 1.0, 1.5, 2.5)  # in pixels; at 0 every kernel is the identity
+THETAS = (0.0, 0.4, 0.7, 1.2, 2.4)  # in pixels; at 0 every kernel is the identity
 TV_EPS = 1e-3  # of smoothed total variation: small against the differences in an image
 
 Potential = Callable[[Tensor], Tensor]  # images (B, C, H, W) to nats (B,)
@@ -78,7 +78,7 @@ def blur(world: str, budget: str) -> list[Result]:
 @of_each_world
 def accuracy(world: str, budget: str) -> list[Result]:
     """What other steps, other probes and other noise make of the changes under blur."""
-    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.7, 2.5)))
+    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (8, (0.0, 0.7, 2.4)))
     model, x, results = network(world), held_out(world, n), []
     size, data = x[0].numel(), f"held-out {world}, blurred by Gaussians of {thetas[1:]} pixels"
     images = torch.cat([blurred(x, "gaussian", theta) for theta in thetas])
@@ -111,7 +111,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
 @of_each_world
 def conditions(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian under other conditions: noise level, no noise, quantised, dequantised."""
-    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.0, 2.5)))
+    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.2, 2.4)))
     steps = 2 if budget == "smoke" else N_STEPS
     model, x, results = network(world), held_out(world, n), []
     cases: dict[str, dict] = {
@@ -131,7 +131,7 @@ def conditions(world: str, budget: str) -> list[Result]:
 @of_each_world
 def strangers(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian in the eyes of the models of the other worlds, which are wrong here."""
-    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.0, 2.5)))
+    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.2, 2.4)))
     steps = 2 if budget == "smoke" else N_STEPS
     x, results = held_out(world, n), []
     for other in WORLDS:

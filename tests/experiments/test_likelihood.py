@@ -174,6 +174,6 @@ def test_experiments_run_at_smoke_scale(experiment, no_networks):
 
 def test_the_wrong_sign_is_far_off():
     right, wrong, exact = (r.value for r in likelihood.sign_of_the_flow("full"))
-    # The law at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 4.4
+    # The law at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 1.2
     assert right == pytest.approx(exact, abs=1e-3)
     assert wrong > exact + 1000
