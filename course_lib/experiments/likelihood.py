@@ -110,7 +110,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
 
 @of_each_world
 def conditions(world: str, budget: str) -> list[Result]:
-    """Blur by a Gaussian under other conditions: noise level, no noise, quantised, dequantised."""
+    """Blur by a Gaussian under other conditions: noise levels, no noise, 8 bits, a seam."""
     n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.2, 2.4)))
     steps = 2 if budget == "smoke" else N_STEPS
     model, x, results = network(world), held_out(world, n), []
@@ -125,7 +125,9 @@ def conditions(world: str, budget: str) -> list[Result]:
         q = model_potential(model, x, n_steps=steps, **options)
         change = blur_changes(q, x, "gaussian", thetas)
         results += summary(f"{case}_{world}", change, thetas, f"held-out {world}, {case}")
-    return results
+    q = model_potential(model, x, n_steps=steps)
+    change = blur_changes(q, x, "gaussian", thetas, periodic=True)
+    return results + summary(f"periodic_{world}", change, thetas, f"held-out {world}, periodic")
 
 
 @of_each_world
@@ -245,10 +247,27 @@ def altered(x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
     }
 
 
-def blurred(x: Float[Tensor, "b c h w"], family: str, theta: float) -> Float[Tensor, "b c h w"]:
-    """h_theta * x on a periodic image, with a kernel of one of the FAMILIES; x itself at 0."""
-    kernel = wrap_kernel(FAMILIES[family](theta, dtype=x.dtype), tuple(x.shape[-2:]))
-    return Blur(kernel, tuple(x.shape[1:])).A(x)
+def blurred(
+    x: Float[Tensor, "b c h w"], family: str, theta: float, *, periodic: bool = False
+) -> Float[Tensor, "b c h w"]:
+    """h_theta * x, with a kernel of one of the FAMILIES; x itself at 0.
+
+    Args:
+        periodic: let the left border blur into the right one, and the top into the bottom: a
+            seam, which no image of these worlds has. Otherwise the image is mirrored there.
+    """
+    plane = x if periodic else mirrored(x)
+    kernel = wrap_kernel(FAMILIES[family](theta, dtype=x.dtype), tuple(plane.shape[-2:]))
+    return Blur(kernel, tuple(plane.shape[1:])).A(plane)[..., : x.shape[2], : x.shape[3]]
+
+
+def mirrored(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    """The periodic image (2 H, 2 W) that goes on beyond each border as its mirror image.
+
+    Kernels that are symmetric in both axes, as all FAMILIES are, keep this symmetry.
+    """
+    x = torch.cat([x, x.flip(3)], dim=3)
+    return torch.cat([x, x.flip(2)], dim=2)
 
 
 def blur_changes(
@@ -257,15 +276,19 @@ def blur_changes(
     family: str,
     thetas: Sequence[float],
     before: Float[Tensor, " b"] | None = None,
+    *,
+    periodic: bool = False,
 ) -> Float[Tensor, "t b"]:
     """(q(h_theta * x) - q(x)) / n for each theta and image, nats per dimension.
 
     Args:
         thetas: 0 first.
         before: q(x), if it is known: no kernel changes it.
+        periodic: as in `blurred`.
     """
     before = q(x) if before is None else before
-    nats = torch.stack([before, *(q(blurred(x, family, theta)) for theta in thetas[1:])])
+    after = (q(blurred(x, family, theta, periodic=periodic)) for theta in thetas[1:])
+    nats = torch.stack([before, *after])
     return (nats - before).double() / x[0].numel()
 
 
@@ -301,12 +324,20 @@ def model_potential(
     return q
 
 
-def penalties(x: Float[Tensor, "b c h w"]) -> dict[str, Functional]:
-    """Convex functionals that do not depend on where a periodic image begins."""
-    return {"tv": SmoothedTV(1.0, TV_EPS), "wavelets": InvariantSparsity(1.0, tuple(x.shape[1:]))}
+def penalties(x: Float[Tensor, "b c h w"]) -> dict[str, Potential]:
+    """Convex functionals of the mirrored image that do not depend on where it begins."""
+    functionals: dict[str, Functional] = {
+        "tv": SmoothedTV(1.0, TV_EPS),
+        "wavelets": InvariantSparsity(1.0, tuple(mirrored(x).shape[1:])),
+    }
+    return {name: partial(_of_mirrored, f) for name, f in functionals.items()}
 
 
-def fitted(penalty: Functional, x: Float[Tensor, "b c h w"]) -> Potential:
+def _of_mirrored(functional: Functional, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    return functional(mirrored(x))
+
+
+def fitted(penalty: Potential, x: Float[Tensor, "b c h w"]) -> Potential:
     """lam R(x), with the lam that makes exp(-lam R) / Z(lam) most likely on the images x.
 
     For R that is homogeneous of degree 1, Z is proportional to lam^-n (constants aside, on which
