@@ -225,6 +225,41 @@ def restore(
     )
 
 
+@app.command()
+def potential(
+    image: Annotated[Path, typer.Argument(help="A picture; its centred square is taken.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="A file published by EDM, or the name of shipped weights.")
+    ],
+    label: Annotated[int | None, typer.Option(help="Class, for a model with classes.")] = None,
+    steps: Annotated[int, typer.Option(help="Of the solver, 6 evaluations each.")] = 10,
+    probes: Annotated[int, typer.Option(help="Random vectors for the trace.")] = 4,
+    sigma: Annotated[float, typer.Option(help="Noise level of the law, for [0, 1].")] = 0.002,
+    seed: Annotated[int, typer.Option(help="Of probes and dequantisation.")] = 0,
+) -> None:
+    """What a diffusion model thinks of an image: -log p, in nats and in bits."""
+    from course_lib.data.real import read_image
+    from course_lib.diffusion import bits_per_dimension, dequantise, estimate_potential
+    from course_lib.models.published_diffusion import load_denoiser
+    from course_lib.random import generator_from
+
+    denoiser, notes = load_denoiser(checkpoint, label=label)
+    channels, side, _ = denoiser.img_size
+    generator = generator_from(seed)
+    x = dequantise(read_image(image, side, colour=channels == 3), generator=generator)
+    found = estimate_potential(
+        denoiser, x, steps, probes, generator, sigma_min=sigma, progress=True
+    )
+    nats, n = found.nats.item(), x.numel()
+    bits = bits_per_dimension(found.nats, n).item()
+    typer.echo(f"{checkpoint}: {notes}")
+    typer.echo(f"{image.name}: {channels} x {side} x {side} values in [0, 1], dequantised")
+    typer.echo(f"-log p = {nats:.1f} nats, {nats / n:.4f} nats or {bits:.3f} bits per dimension")
+    typer.echo(f"error of the solver about {found.integration_error.item():.1f} nats")
+    if probes > 1:
+        typer.echo(f"standard error of {probes} probes {found.probe_error.item():.1f} nats")
+
+
 def _show(title: str, changes: list[Change]) -> None:
     table = Table("name", "stored", "new", "tolerance", "unit", "status", title=title)
     for status, old, new in changes:

@@ -115,6 +115,15 @@ def field(sizes, strides, *, late=True):
     return seen
 
 
+def trace(pull, x, generator):
+    e = 2.0 * torch.randint(0, 2, x.shape, generator=generator) - 1
+    return e.to(x) @ pull(e.to(x))
+
+
+def bits(nats, n, low, high):
+    return nats / (n * math.log(2)) + math.log2(256 / (high - low))
+
+
 RIGHT = {
     "adjoint": lambda: checks.check_adjoint(
         lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE
@@ -151,6 +160,9 @@ RIGHT = {
     "filter": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s**2) ** k),
     "variance": lambda: checks.check_moving_variance(variance),
     "field": lambda: checks.check_receptive_field(field),
+    "velocity": lambda: checks.check_velocity(lambda x, s, f, g: f * x - g**2 * s / 2),
+    "trace": lambda: checks.check_trace(trace),
+    "bits": lambda: checks.check_bits(bits),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -268,6 +280,14 @@ WRONG = {
     ),
     "field-sum": lambda: checks.check_receptive_field(lambda sizes, strides: sum(sizes)),
     "field-early": lambda: checks.check_receptive_field(lambda *a: field(*a, late=False)),
+    "velocity-plus": lambda: checks.check_velocity(lambda x, s, f, g: f * x + g**2 * s / 2),
+    "velocity-whole": lambda: checks.check_velocity(lambda x, s, f, g: f * x - g**2 * s),
+    "trace-normal": lambda: checks.check_trace(
+        lambda pull, x, g: (e := torch.randn(8, generator=g).double()) @ pull(e)
+    ),
+    "trace-biased": lambda: checks.check_trace(lambda pull, x, g: pull(torch.ones_like(x)).sum()),
+    "bits-no-cell": lambda: checks.check_bits(lambda nats, n, a, b: nats / (n * math.log(2))),
+    "bits-one-range": lambda: checks.check_bits(lambda nats, n, a, b: nats / (n * math.log(2)) + 8),
     "wiener-inverse": lambda: checks.check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
     ),

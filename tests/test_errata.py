@@ -452,3 +452,114 @@ def test_e42_every_latent_collapses():
         losses = [loss(weight, n / 2, value) for weight in (0.0, 0.1, 0.5, 1.0, 2.0)]
         assert losses == sorted(losses)  # any use of the latent makes it worse
     assert loss(2.0, 0.1, n / 4) < loss(0.0, 0.1, n / 4)  # with a small s it pays
+
+
+def gaussian_density(x, variance):
+    return (-(x**2) / (2 * variance)).exp() / (2 * math.pi * variance).sqrt()
+
+
+def test_e1_the_flow_subtracts_half_the_score():
+    """dp/dt = -d(v p)/dx holds for v = -g^2/2 d(log p)/dx, and not for the printed plus.
+
+    One dimension, x_0 ~ N(0, S), no drift and g^2 = 2t, so that p_t = N(0, S + t^2).
+    """
+    S = torch.tensor(0.7, dtype=torch.float64)
+
+    def density(x, t):
+        return gaussian_density(x, S + t**2)
+
+    def flux(sign):
+        def product(x, t):
+            score = torch.func.grad(lambda x: density(x, t).log())(x)
+            return sign * t * score * density(x, t)  # g^2 / 2 = t
+
+        return torch.func.grad(product)
+
+    change = torch.func.grad(density, argnums=1)
+    for x, t in ((0.3, 0.5), (-1.2, 1.0), (2.0, 0.2)):
+        x, t = torch.tensor(x).double(), torch.tensor(t).double()
+        assert (change(x, t) + flux(-1)(x, t)).abs() < 1e-14
+        assert (change(x, t) + flux(1)(x, t)).abs() > 0.01
+
+
+def test_e1_the_printed_sign_gives_another_potential():
+    """-log p_T(x_T) - integral of div v, for x_0 ~ N(0, C), with either sign; exact flows.
+
+    A mode of variance S moves as sqrt(S + t^2), or with the printed sign as its inverse.
+    """
+    S = torch.tensor([4.0, 1.0, 0.25, 0.04], dtype=torch.float64)
+    x, T = torch.tensor([1.5, -0.8, 0.6, 0.1], dtype=torch.float64), 80.0
+
+    def potential(sign):
+        growth = ((S + T**2) / S).sqrt() if sign < 0 else (S / (S + T**2)).sqrt()
+        end = growth * x
+        divergence = growth.log().sum()  # div v = sum of (d growth / dt) / growth
+        return end.square().sum() / (2 * T**2) + 2 * math.log(2 * math.pi * T**2) - divergence
+
+    exact = (x.square() / S + (2 * math.pi * S).log()).sum() / 2
+    assert potential(-1) == pytest.approx(exact.item(), rel=1e-3)  # p_T is not quite N(0, T^2)
+    assert potential(1) > exact + 30
+
+
+def test_e2_minus_log_posterior_is_an_objective_plus_a_constant():
+    """-log p(x, h | y) differs from its formula by a number, their ratio is no number."""
+    x, h = torch.meshgrid(torch.linspace(-9, 9, 901), torch.linspace(0.05, 1, 39), indexing="ij")
+    x, h, y, sigma = x.double(), h.double(), 0.8, 0.3
+    objective = (h * x - y) ** 2 / (2 * sigma**2) + x**2 / 2  # uniform prior of the kernel h
+    posterior = (-objective).exp() / (-objective).exp().sum()
+    likely = posterior > 1e-200
+    gap = (-posterior.log() - objective)[likely]
+    ratio = (-posterior.log() / objective)[likely]
+    assert gap.max() - gap.min() < 1e-9
+    assert ratio.max() > 1.5 * ratio.min()
+
+
+def test_e3_the_reverse_equation_runs_backwards():
+    """The variance of (f x - g^2 score) dt + g dw: back in time it is that of p_t, forward not."""
+    S, n, T = 0.3, 4000, 1.5
+    dt = T / n
+
+    def variance(start, times, direction):
+        h = start
+        for t in times:
+            rate = 2 * t / (S + t**2)  # f = 0, g^2 = 2t, score = -x / (S + t^2)
+            h = (1 + direction * dt * rate) ** 2 * h + 2 * t * dt
+        return h
+
+    back = variance(S + T**2, [T - k * dt for k in range(n)], -1)
+    assert back == pytest.approx(S, rel=5e-3)  # Euler's error is of order dt
+    forward = variance(S, [k * dt for k in range(n)], 1)
+    assert forward > 3 * (S + T**2)  # read as an equation in forward time, with the same dw
+
+
+def test_e4_fokker_planck_is_an_equation_for_the_density():
+    """p_t solves dp/dt = g^2/2 d2p/dx2, an equation with partial derivatives, not one for x."""
+    S, x, t = 0.7, torch.tensor(0.9).double(), torch.tensor(0.6).double()
+
+    def density(x, t):
+        return gaussian_density(x, S + t**2)
+
+    change = torch.func.grad(density, argnums=1)(x, t)
+    curvature = torch.func.grad(torch.func.grad(density))(x, t)
+    assert change == pytest.approx((t * curvature).item(), rel=1e-12)
+
+
+def test_e9_a_class_conditional_model_has_a_potential_for_each_class():
+    """-log p(x | c) is not -log p(x), and may order two images the other way round."""
+    x = torch.tensor([1.0, -0.8]).double()
+    variance = torch.tensor(0.25).double()
+    by_class = torch.stack([-gaussian_density(x - m, variance).log() for m in (1.0, -1.0)])
+    mixture = -((0.1 * (-by_class[0]).exp()) + 0.9 * (-by_class[1]).exp()).log()
+    assert by_class[0, 0] < by_class[0, 1]  # given the class of the first image
+    assert mixture[0] > mixture[1]  # without a class
+
+
+def test_e10b_an_extra_blur_is_a_jump_at_zero():
+    """Kernels that are blurred once more do not tend to the identity as their width does."""
+    axis = torch.arange(-2, 3).double()
+    once = (-(axis**2) / (2 * 0.5**2)).exp()
+    once = torch.outer(once, once) / once.sum() ** 2  # 5 x 5, standard deviation 0.5
+    dirac = torch.zeros(5, 5).double()
+    dirac[2, 2] = 1
+    assert once[2, 2] < 0.63  # what is left of the centre at width 0: not 1
+    assert (once - dirac).abs().sum() > 0.7

@@ -290,6 +290,16 @@ LOADERS = {
 }
 
 
+def read_image(file: str | Path, size: int, *, colour: bool = False) -> Float[Tensor, "1 c h w"]:
+    """The centred square of an image file at size x size pixels, of 8 bits: multiples of 1/255.
+
+    Raises:
+        CourseError: no such file, or not a picture.
+    """
+    square = _square(_existing(Path(file), "an image"), size, colour, cut=None)
+    return torch.from_numpy(square)[None].float() / 255
+
+
 def load_real(
     name: str,
     root: str | Path | None = None,

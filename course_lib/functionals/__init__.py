@@ -1,6 +1,7 @@
 """Functionals: value, gradient, and proximal map where it has a closed form."""
 
 from course_lib.functionals.base import Functional
+from course_lib.functionals.invariant_sparsity import InvariantSparsity
 from course_lib.functionals.least_squares import LeastSquares
 from course_lib.functionals.sparsity import DCT, Sparsity, Wavelets, keep_largest
 from course_lib.functionals.total_variation import SmoothedTV
@@ -9,6 +10,7 @@ from course_lib.functionals.tychonov import Ridge, Tychonov
 __all__ = [
     "DCT",
     "Functional",
+    "InvariantSparsity",
     "LeastSquares",
     "Ridge",
     "SmoothedTV",

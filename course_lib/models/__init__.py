@@ -2,6 +2,8 @@
 
 from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.denoiser import Denoiser, unet_denoiser
+from course_lib.models.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.hvae import HVAE
@@ -20,8 +22,10 @@ __all__ = [
     "GAN",
     "HVAE",
     "VAE",
+    "Denoiser",
     "DenoisingAutoencoder",
     "Elbo",
+    "EmpiricalMixture",
     "LatentTranslation",
     "LinearAutoencoder",
     "MeasurementEncoder",
@@ -30,6 +34,7 @@ __all__ = [
     "SRResNet",
     "SinGAN",
     "SkipNetwork",
+    "StationaryGaussian",
     "StructuredNormal",
     "StructuredVAE",
     "SuperResolutionFlow",
@@ -38,8 +43,10 @@ __all__ = [
     "conv_vae",
     "linear_vae",
     "load_pretrained",
+    "power_law",
     "read_card",
     "stacked_vae",
     "structured_vae",
+    "unet_denoiser",
     "vdvae",
 ]

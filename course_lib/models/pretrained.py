@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.denoiser import unet_denoiser
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.measurement_encoder import measurement_encoder
@@ -37,6 +38,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "SRResNet": SRResNet,
     "SuperResolutionFlow": SuperResolutionFlow,
     "structured_vae": structured_vae,
+    "unet_denoiser": unet_denoiser,
 }
 
 

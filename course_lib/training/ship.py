@@ -54,9 +54,7 @@ def run_recipe(
             are missing, or a folder with the checkpoint of another run.
     """
     _check_request(device, minutes, steps)
-    own = data in (None, recipe.data)
-    count = recipe.n_images if own and n_images is None else n_images
-    images = recipe.prepare(load_world(data or recipe.data, "train", count, root=root, quiet=quiet))
+    images = training_set(recipe, data, root, n_images, quiet=quiet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
@@ -126,12 +124,29 @@ def ship_weights(
         card["sha256"] = save_weights(model, name, Path(draft), recipe.base)
         save_card(card, name, Path(draft))
         model = load_pretrained(name, folder=Path(draft))
-        figures = recipe.evaluate(model, recipe.prepare(held_out(recipe, data, root)))
+        measured = recipe.prepare(held_out(recipe, data, root))
+        figures = recipe.evaluate(model, measured)
+        if recipe.evaluate_training:
+            figures |= recipe.evaluate_training(model, measured, training_set(recipe, data, root))
         card["figures"] = {key: figure._asdict() for key, figure in figures.items()}
         save_card(card, name, Path(draft))
         for file in (f"{name}.safetensors", f"{name}.json"):
             (Path(draft) / file).replace(folder / file)
     return card
+
+
+def training_set(
+    recipe: Recipe,
+    data: str | None = None,
+    root: Path | None = None,
+    n_images: int | None = None,
+    *,
+    quiet: bool = True,
+) -> Dataset:
+    """The images that train a recipe, as its objective expects them."""
+    own = data in (None, recipe.data)
+    count = recipe.n_images if own and n_images is None else n_images
+    return recipe.prepare(load_world(data or recipe.data, "train", count, root=root, quiet=quiet))
 
 
 def held_out(recipe: Recipe, data: str | None = None, root: Path | None = None) -> Dataset:

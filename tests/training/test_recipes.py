@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from course_lib.cli import app
 from course_lib.data import load_crops
-from course_lib.data.worlds import ImageSet
+from course_lib.data.worlds import ImageSet, load_world
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
 from course_lib.project import CourseError
 from course_lib.random import generator_from
 from course_lib.training import ship
-from course_lib.training.recipes import RECIPES, find_recipe, gans
+from course_lib.training.recipes import RECIPES, diffusion, find_recipe, gans
 from course_lib.training.recipes.vaes import follow_residual, negative_elbo
 
 
@@ -32,6 +32,8 @@ def tiny_worlds(monkeypatch, tmp_path):
     monkeypatch.setattr(ship, "load_world", load)
     monkeypatch.setitem(gans.INVERSION, "steps", 2)
     monkeypatch.setattr(gans, "INVERTED", 2)
+    little = {"samples": 2, "sampling_steps": 2, "potentials": 2, "n_steps": 1}
+    monkeypatch.setattr(diffusion, "MEASURED", little)
     return tmp_path
 
 
@@ -95,6 +97,24 @@ def test_noise_level_follows_the_residual():
     for _ in range(500):
         follow_residual(vae, 0.0, noise_floor=0.05)
     assert vae.noise_std.item() == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["plates", "portraits"])
+def test_denoisers_are_told_the_true_mean_and_deviation(name):
+    """Of the pixels of their world at half resolution: a wrong deviation destroys samples."""
+    arguments = find_recipe(f"diffusion_{name}32").arguments
+    x = diffusion.Halved(load_world(name, "test", 64, quiet=True))[torch.arange(64)]
+    # 64 images, whose mean brightness varies by 0.1: 0.0125 of the mean, more of its extremes
+    assert x.mean().item() == pytest.approx(arguments["data_mean"], abs=0.04)
+    assert x.std().item() == pytest.approx(arguments["data_std"], abs=0.02)
+
+
+def test_nearest_training_image():
+    """A copy has distance 0, a copy that is brighter by d has distance d."""
+    images = load_crops(20).images
+    found = diffusion.nearest(images[3:5] + torch.tensor([0.0, 0.01])[:, None, None, None], images)
+    # distances come from |a|^2 - 2 <a, b> + |b|^2 in float32, of numbers of size 1000
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.01]), rtol=0.05, atol=5e-4)
 
 
 def test_unknown_recipe():

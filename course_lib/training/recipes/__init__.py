@@ -2,6 +2,7 @@
 
 from course_lib.project import CourseError
 from course_lib.training.recipes.classifier import CLASSIFIER_RECIPES
+from course_lib.training.recipes.diffusion import DIFFUSION_RECIPES
 from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.hvaes import HVAE_RECIPES
 from course_lib.training.recipes.measurement_encoders import ENCODER_RECIPES
@@ -22,6 +23,7 @@ RECIPES: dict[str, Recipe] = {
         *CLASSIFIER_RECIPES,
         *RESTORATION_RECIPES,
         *SUPER_RESOLUTION_RECIPES,
+        *DIFFUSION_RECIPES,
     )
 }
 

@@ -34,6 +34,7 @@ class Recipe:
         start: changes the fresh weights of the model, for instance to those of a simpler one.
         base: weights of which the model keeps most; only what differs is written.
         left_out: parts of the model that nothing needs after training: they are not written.
+        evaluate_training: further figures, from the model, the held-out and the training set.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Recipe:
     start: Callable[[nn.Module], None] = field(default=lambda model: None)
     base: str | None = None
     left_out: tuple[str, ...] = ()
+    evaluate_training: Callable[[nn.Module, Dataset, Dataset], dict[str, Figure]] | None = None

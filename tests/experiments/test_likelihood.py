@@ -1,0 +1,199 @@
+"""What is proved about blur and potentials, the counter-example, the experiment at small scale."""
+
+import math
+
+import pytest
+import torch
+
+from course_lib.data import load_crops
+from course_lib.experiments import likelihood
+from course_lib.experiments.likelihood import (
+    CHAPTER,
+    FAMILIES,
+    THETAS,
+    altered,
+    blur_changes,
+    blurred,
+    fitted,
+    interval,
+    mirrored,
+    model_potential,
+    penalties,
+    summary,
+)
+from course_lib.fourier import filter_image, frequencies
+from course_lib.functionals import InvariantSparsity, SmoothedTV
+from course_lib.models import EmpiricalMixture, power_law
+from course_lib.operators import Blur
+from course_lib.random import generator_from, normal_like
+from course_lib.results.registry import experiments
+
+IMG_SIZE = (1, 16, 16)
+CONVEX = {
+    "tv": SmoothedTV(1.0, 1e-3),
+    "smoothed_tv": SmoothedTV(1.0, 0.1),
+    "wavelets": InvariantSparsity(1.0, IMG_SIZE),
+    "gaussian": power_law(IMG_SIZE).potential,
+}
+
+
+@pytest.fixture
+def crops():
+    return torch.nn.functional.avg_pool2d(load_crops(4).images, 4).double()
+
+
+def random_kernel(seed):
+    """Any kernel >= 0 of sum 1, 5 x 5, from flat to nearly one pixel."""
+    g = generator_from(seed)
+    weights = torch.randn(1, 1, 5, 5, generator=g, dtype=torch.float64) * (1 + seed % 7)
+    return weights.flatten().softmax(0).view(1, 1, 5, 5)
+
+
+@pytest.mark.parametrize("name", CONVEX)
+def test_convex_invariant_potentials_fall_under_any_blur(name, crops):
+    """Jensen: h * x is a mean of translates of x, all of the same potential."""
+    q, before = CONVEX[name], CONVEX[name](crops)
+    for seed in range(20):
+        after = q(Blur(random_kernel(seed), IMG_SIZE).A(crops))
+        assert (after <= before + 1e-10 * before.abs()).all()
+
+
+@pytest.mark.parametrize("name", CONVEX)
+def test_and_fall_all_along_a_semigroup(name, crops):
+    """Heat flow, exp(-t L): its kernels are >= 0, and each one is an earlier one, blurred again."""
+    rows, columns = frequencies(IMG_SIZE[1:])
+    symbol = 4 * (torch.pi * rows).sin() ** 2 + 4 * (torch.pi * columns).sin() ** 2
+    unit = torch.zeros(1, *IMG_SIZE, dtype=torch.float64)
+    unit[..., 0, 0] = 1
+    values = []
+    for t in (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0):
+        assert filter_image(unit, (-t * symbol).exp()).min() > -1e-16
+        values.append(CONVEX[name](filter_image(crops, (-t * symbol).exp())))
+    assert (torch.stack(values).diff(dim=0) <= 1e-10 * values[0].abs()).all()
+
+
+def test_a_mixture_prefers_its_centres_to_their_blur(crops):
+    """Not convex: near its centres it rises under blur, at a large noise level not always."""
+    mixture = EmpiricalMixture(torch.nn.functional.avg_pool2d(load_crops(40).images, 4).double())
+    x = mixture.centres
+
+    def change(sigma, x):
+        return blur_changes(lambda u: mixture.potential(u, sigma), x, "gaussian", (0.0, 1.5))[-1]
+
+    assert (change(0.02, x) > 0).all()
+    assert (change(1.0, x) < 0).any()
+    # Samples of the mixture carry noise, which blur removes: it pays again.
+    noisy = x + 0.1 * normal_like(x, generator_from(1))
+    assert change(0.1, noisy).mean() < change(0.1, x).mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_begin_with_the_identity_and_widen(family, crops):
+    torch.testing.assert_close(blurred(crops, family, 0.0), crops, rtol=0, atol=1e-14)
+    unit = torch.zeros(1, *IMG_SIZE, dtype=torch.float64)
+    unit[..., 8, 8] = 1
+    axis = torch.arange(16, dtype=torch.float64) - 8
+    spread = axis[:, None] ** 2 + axis**2
+    moments = []
+    for theta in THETAS:
+        kernel = blurred(unit, family, theta)
+        assert kernel.sum().item() == pytest.approx(1, abs=1e-12)
+        assert kernel.min() > -1e-15  # two Fourier transforms of an impulse
+        moments.append((kernel * spread).sum().item())
+    assert moments == sorted(moments)
+    assert len(set(moments)) == len(THETAS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_borders(family, crops):
+    """A mirrored image stays one, so that its blur is that of the plane; a periodic one wraps."""
+    whole = blurred(mirrored(crops), family, 1.2, periodic=True)
+    torch.testing.assert_close(whole, mirrored(blurred(crops, family, 1.2)), rtol=0, atol=1e-12)
+    ramp = torch.linspace(0, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
+    seam = blurred(ramp, family, 1.2, periodic=True)[..., 0]
+    assert (seam > 0.1).all()
+    assert (blurred(ramp, family, 1.2)[..., 0] < 0.1).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_penalties_fall_under_every_family(family, crops):
+    """The theorem for the mirrored image: q(h * x) <= q(x), without an exception."""
+    for penalty in penalties(crops).values():
+        change = blur_changes(penalty, crops, family, THETAS)
+        assert (change <= 1e-12).all()
+
+
+def test_model_potential_is_that_of_the_law(crops):
+    """In the Gaussian world, differences of potentials are exact under common probes."""
+    world = power_law(IMG_SIZE)
+    q = model_potential(world, crops, sigma=0.02, n_steps=10)
+    change = blur_changes(q, crops, "motion", (0.0, 1.0, 2.0))
+    noise = 0.02 * normal_like(crops, generator_from(5))
+    exact = [world.potential(blurred(crops, "motion", t) + noise, 0.02) for t in (0.0, 1.0, 2.0)]
+    exact = torch.stack(exact)
+    # 0.5 nats of integration over 256 dimensions
+    torch.testing.assert_close(change, (exact - exact[0]) / 256, rtol=0, atol=2e-3)
+    assert (change[1:] < 0).all()
+
+
+def test_rounding_is_done_to_both_sides(crops):
+    world = power_law(IMG_SIZE)
+    q = model_potential(world, crops, noisy=False, rounded=True, n_steps=4)
+    torch.testing.assert_close(q(crops), q(crops + 1e-4 * (crops * 255).frac()), rtol=0, atol=50)
+    assert q(crops).equal(q(crops))  # the same noise each time
+
+
+def test_fitted_weight_is_the_most_likely_one(crops):
+    """lam = n / mean R maximises n log lam - lam mean R."""
+    penalty = penalties(crops)["wavelets"]
+    q, mean = fitted(penalty, crops), penalty(crops).mean().item()
+    lam = (q(crops) / penalty(crops))[0].item()
+    n = 256
+    values = [n * math.log(w * lam) - w * lam * mean for w in (0.9, 1.0, 1.1)]
+    assert values[1] == max(values)
+
+
+def test_summary_counts_what_never_rises():
+    change = torch.tensor([[0.0, 0.0, 0.0], [-0.1, -0.2, 0.1], [-0.3, -0.1, -0.4]]).double()
+    found = {r.name: r.value for r in summary("x", change, (0.0, 1.0, 2.0), "three images")}
+    assert found["falls_x"] == pytest.approx(1 / 3)
+    assert found["change_x_2"] == pytest.approx(-0.8 / 3)
+    assert found["rise_x"] == pytest.approx(0.1)
+    assert found["falls_low_x"] < 1 / 3 < found["falls_high_x"]
+
+
+def test_interval_of_a_proportion():
+    """All of 100: the lower end solves p^100 = 0.025."""
+    low, high = interval(100, 100)
+    assert low == pytest.approx(0.025 ** (1 / 100), rel=1e-9)
+    assert high == 1
+    assert interval(0, 10)[0] == 0
+
+
+def test_altered_images_keep_their_mean(crops):
+    for name, images in altered(crops).items():
+        assert images.shape == crops.shape
+        if name != "negative":
+            torch.testing.assert_close(images.mean((2, 3)), crops.mean((2, 3)), rtol=0, atol=0.02)
+
+
+@pytest.fixture
+def no_networks(monkeypatch):
+    """The Gaussian world in place of networks, and photographs in place of all worlds."""
+    crops = torch.nn.functional.avg_pool2d(load_crops(4).images, 2)
+    monkeypatch.setattr(likelihood, "held_out", lambda world, n: crops[:n])
+    monkeypatch.setattr(likelihood, "network", lambda world: power_law((1, 32, 32)))
+
+
+@pytest.mark.parametrize("experiment", experiments(CHAPTER), ids=lambda e: e.name)
+def test_experiments_run_at_smoke_scale(experiment, no_networks):
+    results = experiment.run("smoke")
+    assert len({r.name for r in results}) == len(results)
+    assert all(math.isfinite(r.value) for r in results)
+
+
+def test_the_wrong_sign_is_far_off():
+    right, wrong, exact = (r.value for r in likelihood.sign_of_the_flow("full"))
+    # The law at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 1.2
+    assert right == pytest.approx(exact, abs=1e-3)
+    assert wrong > exact + 1000
