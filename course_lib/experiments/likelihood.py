@@ -223,7 +223,10 @@ def sign_of_the_flow(budget: str) -> list[Result]:
 
 
 def network(world: str) -> nn.Module:
-    """The model of a world, in the layout that two cores like best: a third less time."""
+    """The model of a world, in the layout that two cores like best: a third less time.
+
+    With one probe at a time: PyTorch cannot batch backward passes in this layout.
+    """
     return load_pretrained(f"diffusion_{world}32").to(memory_format=torch.channels_last)
 
 
