@@ -56,7 +56,7 @@ from course_lib.experiments.likelihood import (
 )
 from course_lib.fourier import half_spectrum_weights
 from course_lib.models import EmpiricalMixture, power_law
-from course_lib.plotting import plot_curves, show_images
+from course_lib.plotting import compare, plot_curves, show_images
 from course_lib.random import generator_from, normal_like
 from course_lib.results import load_results
 
@@ -472,6 +472,15 @@ shown = torch.cat([blurred(x[:1], name, 1.2) for name in FAMILIES])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A portrait blurred by the four families at 1.2 pixels.", "name": "fig-families"}, "image": {"alt": "Four blurred versions of a small portrait: soft, streaked, with faint rings, and out of focus."}}
 show_images(shown, list(FAMILIES), columns=4)
+
+# %% tags=["hide-input"]
+compare(
+    x[0],
+    blurred(x[:1], "gaussian", 1.2)[0],
+    ("sharp", "blurred"),
+    alt="A small portrait, sharp and blurred by a Gaussian.",
+    caption="Which of the two is likelier? The Gaussian of 1.2 pixels.",
+)
 
 # %% [markdown]
 # A short paper on blind deconvolution claims that
