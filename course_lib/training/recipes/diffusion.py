@@ -133,8 +133,8 @@ def diffusion_recipe(
         arguments={
             "data_mean": mean,
             "data_std": std,
-            "channels": [32, 64, 96],
-            "blocks": 2,
+            "channels": [32, 64, 64],
+            "blocks": 1,
             "img_size": [1, 32, 32],
         },
         objective=DenoisingLoss,
@@ -150,7 +150,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_photos32",
         "Denoiser of all noise levels for crops of photographs, 32 x 32",
-        steps=8000,
+        steps=10_000,
         mean=0.441,
         std=0.220,
         data="bsds500",
@@ -160,7 +160,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_plates32",
         "Denoiser of all noise levels for plates, 32 x 32",
-        steps=6000,
+        steps=8000,
         mean=0.477,
         std=0.210,
         data="plates",
@@ -170,7 +170,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_portraits32",
         "Denoiser of all noise levels for portraits, 32 x 32",
-        steps=6000,
+        steps=8000,
         mean=0.516,
         std=0.196,
         data="portraits",
