@@ -79,8 +79,7 @@ class Blur(LinearOperator):
 class BlurEach(Blur):
     r"""Each image of a batch blurred by a kernel of its own, A x_b = k_b * x_b.
 
-    All formulas are those of `Blur`, with one transfer function an image; an image without a
-    batch, or a batch of one, is blurred by all the kernels.
+    All formulas are those of `Blur`, with one transfer function an image.
 
     Args:
         kernel: (B, 1, h, w), as of `Blur`, for batches of B images.

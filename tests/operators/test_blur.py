@@ -96,11 +96,12 @@ def test_a_kernel_for_each_image_is_a_blur_for_each_image(generator):
         (op.prox_l2(u, v, 3.0) for op, u, v in zip(loop, x, y, strict=True)),
     )
     assert each.norm() == pytest.approx(max(op.norm() for op in loop), rel=1e-14)
-    agree(each.A(x[:1]), (op.A(x[0]) for op in loop))  # one image, all kernels
 
 
 def test_kernels_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"BlurEach: the kernel \(9 x 3\) is larger than the image"):
+    with pytest.raises(
+        ValueError, match=r"BlurEach: the kernel \(9 x 3\) is larger than the image"
+    ):
         BlurEach(torch.ones(2, 1, 9, 3), (1, 8, 9))
     with pytest.raises(ValueError, match="NaN"):
         BlurEach(torch.full((2, 1, 3, 3), float("nan")), (1, 8, 9))
