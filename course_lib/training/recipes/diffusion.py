@@ -150,7 +150,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_photos32",
         "Denoiser of all noise levels for crops of photographs, 32 x 32",
-        steps=10_000,
+        steps=7000,
         mean=0.441,
         std=0.220,
         data="bsds500",
@@ -160,7 +160,7 @@ DIFFUSION_RECIPES = [
     diffusion_recipe(
         "diffusion_plates32",
         "Denoiser of all noise levels for plates, 32 x 32",
-        steps=8000,
+        steps=6000,
         mean=0.477,
         std=0.210,
         data="plates",
