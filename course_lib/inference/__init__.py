@@ -1,5 +1,6 @@
 """Where prior, operator and solver meet: one method a file."""
 
+from course_lib.inference.blind_deconvolution import blind_deconvolution, deconvolve
 from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
 from course_lib.inference.keep_intact import keep_intact
@@ -11,7 +12,9 @@ from course_lib.inference.tiling import tiled
 __all__ = [
     "Phase",
     "Pushforward",
+    "blind_deconvolution",
     "conditional_mean",
+    "deconvolve",
     "deep_generative_prior",
     "deep_image_prior",
     "fit_singan",
