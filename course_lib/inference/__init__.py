@@ -1,6 +1,12 @@
 """Where prior, operator and solver meet: one method a file."""
 
-from course_lib.inference.blind_deconvolution import blind_deconvolution, deconvolve
+from course_lib.inference.blind_deconvolution import (
+    JointHessian,
+    blind_deconvolution,
+    blind_richardson_lucy,
+    deconvolve,
+    profile,
+)
 from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
 from course_lib.inference.keep_intact import keep_intact
@@ -10,9 +16,11 @@ from course_lib.inference.singan import fit_singan, harmonise, super_resolve
 from course_lib.inference.tiling import tiled
 
 __all__ = [
+    "JointHessian",
     "Phase",
     "Pushforward",
     "blind_deconvolution",
+    "blind_richardson_lucy",
     "conditional_mean",
     "deconvolve",
     "deep_generative_prior",
@@ -24,6 +32,7 @@ __all__ = [
     "label_posterior",
     "map_xz",
     "map_z",
+    "profile",
     "super_resolve",
     "tiled",
 ]

@@ -27,7 +27,7 @@ from course_lib.inference.blind_deconvolution.potentials import (
     value_of,
 )
 from course_lib.operators import BlurEach
-from course_lib.solvers.solution import Recorder, Solution, verdict
+from course_lib.solvers.solution import Recorder, Solution, inner, verdict
 
 
 class Snapshot(NamedTuple):
@@ -69,6 +69,7 @@ def blind_deconvolution(
     kernel_update: UpdateName = "projected",
     kernel_steps: int = 1,
     kernel_step_size: float | None = None,
+    kernel_ridge: float = 0.0,
     momentum: bool = False,
     snapshots: Sequence[int] = (),
     progress: bool = False,
@@ -101,6 +102,7 @@ def blind_deconvolution(
         kernel_update: "projected" or "through_projection", see `KernelStep`.
         kernel_steps: for each outer iteration; they cost Fourier transforms only.
         kernel_step_size: the inverse of the Lipschitz constant of each image, by default.
+        kernel_ridge: adds kernel_ridge / 2 |h|^2 to F, see `KernelMisfit`; 0 as published.
         momentum: of both unknowns, started afresh with the image.
         snapshots: outer iterations after which image and kernel are kept; 0 is the start.
         progress: show a bar.
@@ -132,14 +134,15 @@ def blind_deconvolution(
         op = BlurEach(kernel, img_size)
         for _ in range(n_inner):
             image.move(image_stepper(op, image.ahead))
-        f, old = KernelMisfit(image.x, y, size), kernel
+        f, old = KernelMisfit(image.x, y, size, kernel_ridge), kernel
         for _ in range(kernel_steps):
             taps.move(kernel_stepper(f, taps.ahead))
         kernel = kernel_stepper.kernel(taps.x)
         fit = misfit(BlurEach(kernel, img_size), image.x, y)
         record.add(misfit=fit, kernel_change=(kernel - old).flatten(1).norm(dim=1))
         if (value := value_of(q, image.x)) is not None:
-            objective.append(fit + sigma**2 * value)
+            ridge = kernel_ridge / 2 * inner(kernel, kernel)
+            objective.append(fit + sigma**2 * value + ridge)
         if n + 1 in snapshots:
             kept.append(Snapshot(n + 1, image.x, kernel))
     history = record.stack()

@@ -14,7 +14,7 @@ from torch.fft import irfft2, rfft2
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.kernels.simplex import project_simplex
 from course_lib.operators import gaussian_kernel
-from course_lib.solvers.solution import per_image
+from course_lib.solvers.solution import inner, per_image
 
 KernelSize = int | tuple[int, int]
 Init = Literal["wide", "flat", "narrow"]
@@ -23,7 +23,7 @@ UpdateName = Literal["projected", "through_projection"]
 
 @dataclass(frozen=True, eq=False)
 class KernelMisfit:
-    """f(h) = 1/2 |h * x - y|^2, for kernels of sum 1.
+    """f(h) = 1/2 |h * x - y|^2 + ridge/2 |h|^2, for kernels of sum 1.
 
     x and y count without the mean m of x: for a kernel of sum 1, h * x - y = h * (x - m) - (y - m).
     The gradient changes by a multiple of 1, which the simplex does not see, and the curvature
@@ -32,11 +32,14 @@ class KernelMisfit:
     Args:
         x, y: images and measurements.
         size: (h, w) of the kernels, with the centre at (h // 2, w // 2).
+        ridge: where x has no energy the measurement says nothing of h, and least squares fit the
+            noise by a few spikes; a ridge keeps such kernels flat.
     """
 
     x: Float[Tensor, "b c h w"]
     y: Float[Tensor, "b c h w"]
     size: tuple[int, int]
+    ridge: float = 0.0
 
     @cached_property
     def spectra(self) -> tuple[Complex[Tensor, "b c h w2"], Complex[Tensor, "b c h w2"]]:
@@ -45,24 +48,40 @@ class KernelMisfit:
 
     @cached_property
     def lipschitz(self) -> Float[Tensor, " b"]:
-        """max over frequencies of |F(x - m)|^2: a bound on the curvature of f along the simplex."""
-        return squared_modulus(self.spectra[0]).sum(1).flatten(1).amax(1)
+        """max over frequencies of |F(x - m)|^2, and the ridge: above the curvature of f."""
+        return squared_modulus(self.spectra[0]).sum(1).flatten(1).amax(1) + self.ridge
 
     def __call__(self, kernel: Float[Tensor, "b 1 k l"]) -> Float[Tensor, " b"]:
         residual = irfft2(self._residual(kernel), s=self.x.shape[-2:])
-        return residual.square().flatten(1).sum(1) / 2
+        return (inner(residual, residual) + self.ridge * inner(kernel, kernel)) / 2
 
     def grad(self, kernel: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
         """The correlation of x with h * x - y, at the places of the taps; up to a multiple of 1."""
-        x, (height, width) = self.spectra[0], self.size
-        everywhere = irfft2(
-            (x.conj() * self._residual(kernel)).sum(1, keepdim=True), s=self.x.shape[-2:]
+        taps = correlation_at_taps(
+            self.spectra[0], self._residual(kernel), self.size, tuple(self.x.shape[-2:])
         )
-        return everywhere.roll((height // 2, width // 2), (-2, -1))[..., :height, :width]
+        return taps + self.ridge * kernel
 
     def _residual(self, kernel: Tensor) -> Tensor:
         x, y = self.spectra
         return rfft2(pad_and_centre(kernel, tuple(self.x.shape[-2:]))) * x - y
+
+
+def correlation_at_taps(
+    x: Complex[Tensor, "b c h w2"],
+    r: Complex[Tensor, "b c h w2"],
+    size: tuple[int, int],
+    img_size: tuple[int, int],
+) -> Float[Tensor, "b 1 k l"]:
+    """sum over pixels p of x(p - t) r(p), at the taps t of a kernel: the adjoint of h -> h * x.
+
+    Args:
+        x, r: half spectra of images.
+        size, img_size: (h, w) of kernels and of images.
+    """
+    everywhere = irfft2((x.conj() * r).sum(1, keepdim=True), s=img_size)
+    centred = everywhere.roll((size[0] // 2, size[1] // 2), (-2, -1))
+    return centred[..., : size[0], : size[1]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ MAX_BLOCK = 4096  # entries of a row that are looked at together
 
 @triton.jit
 def project_kernel(v, p, n, BLOCK: tl.constexpr):
-    """Newton's method for tau from max v - 1, in passes over the row until the support shrinks no more."""
+    """Newton's method for tau from max v - 1, pass by pass until the support shrinks no more."""
     v += tl.program_id(0).to(tl.int64) * n
     p += tl.program_id(0).to(tl.int64) * n
     entries = tl.arange(0, BLOCK)
