@@ -10,13 +10,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from course_lib.diffusion import Denoiser
-from course_lib.inference.blind_deconvolution.image_step import ImageStep, StepName, misfit
+from course_lib.inference.blind_deconvolution.image_step import ImageStep, misfit
 from course_lib.inference.blind_deconvolution.kernel_step import (
-    Init,
     KernelMisfit,
     KernelSize,
     KernelStep,
-    UpdateName,
     first_kernels,
 )
 from course_lib.inference.blind_deconvolution.momentum import Momentum
@@ -58,15 +56,15 @@ def blind_deconvolution(
     denoiser: Denoiser | Potential,
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
-    init: Init | Tensor = "wide",
+    init: str | Tensor = "wide",
     *,
     sigma: float,
     score_sigma: float = 0.04,
     n_outer: int = 300,
     n_inner: int = 10,
     restart: int | None = 100,
-    image_step: StepName = "gradient",
-    kernel_update: UpdateName = "projected",
+    image_step: str = "gradient",
+    kernel_update: str = "projected",
     kernel_steps: int = 1,
     kernel_step_size: float | None = None,
     kernel_ridge: float = 0.0,

@@ -1,7 +1,6 @@
 """The image, given the kernel: steps on F(x) = 1/2 |h * x - y|^2 + sigma^2 q(x)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,10 +14,8 @@ from course_lib.inference.blind_deconvolution.potentials import (
     check_problem,
     value_of,
 )
-from course_lib.operators import BlurEach
+from course_lib.operators import Blur, BlurEach
 from course_lib.solvers.solution import Recorder, Solution, inner, per_image, verdict
-
-StepName = Literal["gradient", "proximal"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class ImageStep:
     q: Potential
     y: Float[Tensor, "b c h w"]
     sigma: float
-    method: StepName = "proximal"
+    method: str = "proximal"
 
     def __post_init__(self) -> None:
         if self.method not in ("gradient", "proximal"):
@@ -53,7 +50,7 @@ class ImageStep:
         return x - gradient / per_image(gain + self.sigma**2 * curvature, x)
 
 
-def misfit(op: BlurEach, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
+def misfit(op: Blur, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
     """1/2 |h * x - y|^2 of each image."""
     return inner(r := op.A(x) - y, r) / 2
 
@@ -68,7 +65,7 @@ def deconvolve(
     score_sigma: float = 0.04,
     n_iter: int = 100,
     rtol: float = 1e-5,
-    image_step: StepName = "proximal",
+    image_step: str = "proximal",
     momentum: bool = True,
     x0: Tensor | None = None,
 ) -> Solution:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
@@ -17,8 +16,6 @@ from course_lib.operators import gaussian_kernel
 from course_lib.solvers.solution import inner, per_image
 
 KernelSize = int | tuple[int, int]
-Init = Literal["wide", "flat", "narrow"]
-UpdateName = Literal["projected", "through_projection"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +94,7 @@ class KernelStep:
     tau = 1 / f.lipschitz, unless it is given.
     """
 
-    method: UpdateName = "projected"
+    method: str = "projected"
     step_size: float | None = None
 
     def __post_init__(self) -> None:
@@ -143,7 +140,7 @@ def on_simplex(v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
 
 
 def first_kernels(
-    init: Init | Tensor, size: KernelSize, y: Float[Tensor, "b c h w"]
+    init: str | Tensor, size: KernelSize, y: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b 1 k l"]:
     """Where the kernels start, one for each measurement.
 

@@ -7,7 +7,6 @@ from torch.fft import rfft2
 
 from course_lib.inference.blind_deconvolution.alternation import BlindSolution
 from course_lib.inference.blind_deconvolution.kernel_step import (
-    Init,
     KernelSize,
     correlation_at_taps,
     first_kernels,
@@ -20,7 +19,7 @@ from course_lib.solvers.solution import Recorder
 def blind_richardson_lucy(
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
-    init: Init | Tensor = "wide",
+    init: str | Tensor = "wide",
     *,
     n_outer: int = 20,
     n_inner: int = 10,
