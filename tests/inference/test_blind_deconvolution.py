@@ -163,7 +163,7 @@ def test_the_bound_on_the_curvature_along_the_simplex(images, blurred):
         columns = columns - columns.mean(0)  # projects on sum 0
         largest = torch.linalg.eigvalsh(columns @ columns.T).max()
         assert largest <= f.lipschitz[i] * (1 + 1e-12)
-        assert largest >= 0.05 * f.lipschitz[i]  # a bound that is of use
+        assert largest >= 0.4 * f.lipschitz[i]  # a bound that is of use
 
 
 @pytest.mark.parametrize("method", ["projected", "through_projection"])
@@ -270,8 +270,8 @@ def test_a_profile_from_gradients_brackets_the_exact_one(blurred):
         thetas,
         sigma=SIGMA,
         score_sigma=LEVEL,
-        n_iter=500,
-        rtol=1e-12,
+        n_iter=100,
+        rtol=1e-9,
     )
     exact = torch.stack([exact_profile(gaussian_kernel(t, 9, F64), blurred) for t in thetas])
     exact = exact - exact[0]
@@ -283,23 +283,22 @@ def test_a_profile_from_gradients_brackets_the_exact_one(blurred):
 
 def test_convex_invariant_priors_have_no_favourable_minimum(blurred):
     """h_theta' = h_theta * g: the profile rises all along, past the true width as elsewhere."""
-    found = profile(
-        TV,
-        blurred,
-        lambda t: torch.fft.fftshift(heat(t), dim=(-2, -1)),
-        [0.2 * k for k in range(12)],
-        sigma=SIGMA,
-        n_iter=2000,
-        rtol=1e-10,
-    )
-    assert (found.lower.diff(dim=0) > -1e-9).all()
+    thetas = [0.4 * k for k in range(6)]
+    options = {"sigma": SIGMA, "n_iter": 300, "rtol": 1e-8}
+    found = profile(TV, blurred, heat, thetas, **options)
+    values = [
+        misfit(Blur(heat(theta), SIZE), x, blurred) + SIGMA**2 * TV(x)
+        for theta, x in zip(thetas, found.x, strict=True)
+    ]
+    assert (torch.stack(values).diff(dim=0) > 0).all()
 
 
 def heat(t):
-    """The kernel exp(t Laplacian), >= 0, a semigroup; its centre is at pixel (0, 0)."""
+    """The kernel exp(t Laplacian), >= 0, a semigroup."""
     rows, columns = (torch.fft.fftfreq(n, dtype=F64) for n in SIZE[1:])
     symbol = 4 * (math.pi * rows[:, None]).sin() ** 2 + 4 * (math.pi * columns).sin() ** 2
-    return torch.fft.ifft2((-t * symbol).exp()).real.clamp(min=0)[None, None]
+    around_zero = torch.fft.ifft2((-t * symbol).exp()).real.clamp(min=0)
+    return torch.fft.fftshift(around_zero)[None, None]
 
 
 # ------------------------------------------------------------------ Theorem 1
@@ -514,7 +513,7 @@ def test_a_fixed_point_is_one_for_all_variants(favourable):
                 image_step=step,
                 kernel_update=update,
                 momentum=True,
-                n_inner=400,
+                n_inner=40,
             )
             torch.testing.assert_close(found.x, x, rtol=0, atol=1e-6)
             torch.testing.assert_close(found.kernel, kernel, rtol=0, atol=1e-6)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.fft import irfft2, rfft2
+from torch.nn.functional import avg_pool2d
 
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.kernels.simplex import project_simplex
@@ -45,8 +46,19 @@ class KernelMisfit:
 
     @cached_property
     def lipschitz(self) -> Float[Tensor, " b"]:
-        """max over frequencies of |F(x - m)|^2, and the ridge: above the curvature of f."""
-        return squared_modulus(self.spectra[0]).sum(1).flatten(1).amax(1) + self.ridge
+        """A bound on the curvature of f: the largest absolute row sum of its Hessian.
+
+        Its entries are a(t - t') for taps t, t', with a the correlation of x - m with itself; the
+        row of t sums |a| over a window of the kernel's size, around -t. This is Gershgorin's
+        bound, far below max |F(x - m)|^2, which holds for kernels as large as the image.
+        """
+        energy = squared_modulus(self.spectra[0]).sum(1)
+        lags = irfft2(energy, s=self.x.shape[-2:]).abs()
+        height, width = self.size
+        window = lags.roll((height - 1, width - 1), (-2, -1))  # the lag -(size - 1) comes first
+        window = _repeated(window, (2 * height - 1, 2 * width - 1))
+        rows = avg_pool2d(window[:, None], self.size, stride=1) * (height * width)
+        return rows.flatten(1).amax(1) + self.ridge
 
     def __call__(self, kernel: Float[Tensor, "b 1 k l"]) -> Float[Tensor, " b"]:
         residual = irfft2(self._residual(kernel), s=self.x.shape[-2:])
@@ -62,6 +74,13 @@ class KernelMisfit:
     def _residual(self, kernel: Tensor) -> Tensor:
         x, y = self.spectra
         return rfft2(pad_and_centre(kernel, tuple(self.x.shape[-2:]))) * x - y
+
+
+def _repeated(x: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b k l"]:
+    """The first rows and columns of a periodic image."""
+    rows = torch.arange(size[0], device=x.device) % x.shape[1]
+    columns = torch.arange(size[1], device=x.device) % x.shape[2]
+    return x[:, rows[:, None], columns]
 
 
 def correlation_at_taps(
