@@ -12,25 +12,22 @@ sigma = 1 / 255 (gamma 650) is not.
 * deepinv_fft     the same with `use_fft=True`
 * deepinv_closed  its closed forms: `BlurFFT`, and `Downsampling(padding="circular")`
 
-The transfer functions of all operators are computed before the clock starts. Competitors take
-turns and the median turn counts, so a busy machine slows all of them alike; a turn is as many calls
-as fit in 20 ms. A ratio is the peer's time over ours. The gap is the largest difference from the
-exact answer (the closed form in float64). A residual of 1e-6 |b| in (gamma A^T A + I) u = b keeps
-|u - exact| below 1e-6 |b|; a competitor that is further away stops the run.
+The transfer functions of all operators are computed before the clock of `timing.py` starts. A
+ratio is the peer's time over ours. The gap is the largest difference from the exact answer (the
+closed form in float64). A residual of 1e-6 |b| in (gamma A^T A + I) u = b keeps |u - exact| below
+1e-6 |b|; a competitor that is further away stops the run.
 
     python benchmarks/closed_forms.py           some minutes; writes book/results/benchmarks.json
     python benchmarks/closed_forms.py --quick   two small problems; writes nothing
 """
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from statistics import median
-from time import perf_counter
 
 import torch
+from timing import interleaved_medians
 from torch import Tensor
 
 from course_lib.metrics.torchvision_shim import make_torchvision_importable
@@ -89,25 +86,6 @@ def competitors(kind: str, z: Tensor, y: Tensor, gamma: float) -> dict[str, Call
         "ours": lambda: op.prox_l2(z, y, gamma),
         "cg": lambda: by_conjugate_gradient(op, z, y, gamma),
     } | {name: lambda p=peer: p.prox_l2(z, y, gamma) for name, peer in peers.items()}
-
-
-def seconds_per_call(run: Callable, n: int) -> float:
-    start = perf_counter()
-    for _ in range(n):
-        run()
-    return (perf_counter() - start) / n
-
-
-def interleaved_medians(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Median seconds of a call; a run of seconds gets two turns, which is enough for its ratio."""
-    first = {name: seconds_per_call(run, 1) for name, run in runs.items()}
-    turns = {name: [] for name in runs}
-    for i in range(rounds):
-        for name, run in runs.items():
-            if i < 2 or first[name] < 1:
-                run()  # fills the cache that the competitor before has emptied
-                turns[name].append(seconds_per_call(run, math.ceil(0.02 / first[name])))
-    return {name: median(values) for name, values in turns.items()}
 
 
 @torch.no_grad()

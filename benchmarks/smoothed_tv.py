@@ -1,7 +1,6 @@
 """Total variation at the speed of memory: the kernels against eager torch and against their peers.
 
-All in float32, on one thread. Competitors take turns and the median turn counts, so a busy machine
-slows all of them alike. A ratio is the peer's time over ours.
+All in float32, on one thread, timed by `timing.py`. A ratio is the peer's time over ours.
 
 1. One iteration u <- u - step (u - v + lam grad TV_eps(u)), plain and with momentum: the fused
    kernel, the reference in eager torch, the reference under torch.compile (plain), and a copy that
@@ -29,13 +28,12 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
 from skimage import data
 from skimage.restoration import denoise_tv_bregman, denoise_tv_chambolle
+from timing import interleaved_medians
 from torch import Tensor
 
 from course_lib.finite_differences import gradient_adjoint
@@ -53,25 +51,6 @@ ACCURACY = 1e-4
 LIMIT = 1600  # iterations after which a method is said not to get there
 STAGES = [2e-2 / 4**k for k in range(6)]
 GROWTH = 1.2  # a smaller eps needs more iterations
-Runs = dict[str, Callable[[], object]]
-
-
-def interleaved_medians(runs: Runs, rounds: int) -> dict[str, float]:
-    """Median seconds of a call; a short run repeats in its turn, a long one counts once."""
-    first = {name: seconds(run, 1) for name, run in runs.items()}
-    turns = {name: [value] if value > 3 else [] for name, value in first.items()}
-    for i in range(rounds):
-        for name, run in runs.items():
-            if first[name] <= 1 or (first[name] <= 3 and i < 2):
-                turns[name].append(seconds(run, math.ceil(0.02 / first[name])))
-    return {name: median(values) for name, values in turns.items()}
-
-
-def seconds(run: Callable, n: int) -> float:
-    start = perf_counter()
-    for _ in range(n):
-        run()
-    return (perf_counter() - start) / n
 
 
 # ------------------------------------------------------------------ 1. one iteration

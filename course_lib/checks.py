@@ -14,6 +14,7 @@ from types import FunctionType, MethodType
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from course_lib.random import generator_from
 from course_lib.typing import ImageMap, ImageSize
@@ -509,6 +510,76 @@ def check_x_step(
 
 
 @property_check(
+    "the price of a group",
+    "for one number: log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2.",
+    "sum over all latents of an image: flatten(1).sum(1); the order of q and p matters.",
+)
+def check_group_price(
+    price: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> tuple[bool, str]:
+    """price(m_q, log_s_q, m_p, log_s_p) is KL(q || p) of diagonal Gaussians, nats an image."""
+    generator = generator_from(0)
+    shape = (2, 3, 2, 2)
+    m_q, m_p = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    l_q, l_p = (
+        0.3 * torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)
+    )
+    found = price(m_q, l_q, m_p, l_p)
+    if tuple(found.shape) != (2,):
+        return False, f"the answer has shape {tuple(found.shape)} instead of (2,)"
+    q, p = (torch.distributions.Normal(m, s.exp()) for m, s in ((m_q, l_q), (m_p, l_p)))
+    exact = torch.distributions.kl_divergence(q, p).flatten(1).sum(1)
+    gap = (found - exact).abs().max().item()
+    return gap <= 1e-10, f"within {gap:.0e} nats of torch's own divergence"
+
+
+@property_check(
+    "the projection",
+    "only A^+ turns a misfit of measurements into a change of images.",
+    "subtract the image whose measurement is the misfit A x - y.",
+)
+def check_projection(
+    project: Callable[[Tensor, Tensor, ImageMap, ImageMap], Tensor],
+) -> tuple[bool, str]:
+    """project(x, y, A, A_dagger) is the nearest image to x that is measured as y."""
+    generator = generator_from(0)
+    matrix, x, truth = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((4, 12), (5, 12), (5, 12))
+    )
+    inverse = torch.linalg.pinv(matrix)
+    y = truth @ matrix.T
+    found = project(x, y, lambda u: u @ matrix.T, lambda v: v @ inverse.T)
+    if found.shape != x.shape:
+        return False, f"the answer has shape {tuple(found.shape)} instead of {tuple(x.shape)}"
+    misfit = (found @ matrix.T - y).abs().max().item()
+    if misfit > 1e-9:
+        return False, f"its measurement is {misfit:.0e} away from y"
+    moved, left, start = (d.square().sum(1) for d in (found - x, found - truth, x - truth))
+    gap = (start - moved - left).abs().max().item()
+    return gap <= 1e-9, f"consistent, and Pythagoras holds within {gap:.0e}"
+
+
+@property_check(
+    "bins of a logistic law",
+    "a bin's probability is a difference of two sigmoids, of (end - mean) / scale.",
+    "the bins are as wide as levels are apart; the first and the last reach to infinity.",
+)
+def check_bins(bins: Callable[[float, float, int], Tensor]) -> tuple[bool, str]:
+    """bins(mean, scale, levels) are the probabilities of `levels` evenly spaced ones on [-1, 1]."""
+    worst = 0.0
+    for mean, scale, n in ((0.2, 0.3, 4), (-1.2, 0.05, 8), (0.9, 0.02, 32)):
+        found = bins(mean, scale, n)
+        if tuple(found.shape) != (n,):
+            return False, f"the answer has shape {tuple(found.shape)} instead of ({n},)"
+        inner = -1 + (2 * torch.arange(n - 1, dtype=torch.float64) + 1) / (n - 1)
+        upto = torch.sigmoid((inner - mean) / scale)
+        exact = torch.diff(upto, prepend=torch.zeros(1).double(), append=torch.ones(1).double())
+        worst = max(worst, (found - exact).abs().max().item())
+    return worst <= 1e-6, f"within {worst:.0e} of the exact probabilities, which sum to 1"
+
+
+@property_check(
     "filter factors",
     "along one singular value the iteration is theta <- theta - tau s (s theta - c): solve it.",
     "the error shrinks by (1 - tau s^2) in each step, and starts at 1.",
@@ -576,6 +647,63 @@ def check_receptive_field(
     if wrong:
         return False, "; ".join(f"{stack}: {words}" for stack, words in wrong.items())
     return True, "five stacks of layers agree with the support of their gradients"
+
+
+@property_check(
+    "log density",
+    "det(L L^T) is the square of det L, and L is triangular: a product of n numbers.",
+    "r^T L L^T r = |L^T r|^2, and n/2 log(2 pi) is part of the density.",
+)
+def check_log_density(log_density: Callable[[Tensor, Tensor], Tensor]) -> tuple[bool, str]:
+    """log_density(L (n, n), r (n,)) is log N(r; 0, (L L^T)^-1), nats."""
+    generator = generator_from(0)
+    L = torch.randn(7, 7, generator=generator, dtype=torch.float64).tril(-1)
+    L = L + torch.diag(1 + torch.rand(7, generator=generator, dtype=torch.float64))
+    r = torch.randn(7, generator=generator, dtype=torch.float64)
+    law = MultivariateNormal(torch.zeros_like(r), precision_matrix=L @ L.T)
+    gap = abs(float(log_density(L, r)) - law.log_prob(r).item())
+    return gap <= 1e-9, f"off by {gap:.0e} nats"
+
+
+@property_check(
+    "divergence of the scales",
+    "1/2 (tr(S_p^-1 S_q) - n + log det S_p - log det S_q): what is left of L in each term?",
+    "each pixel costs 1/2 (b^2 - 1 - 2 log b), and nothing at b = 1.",
+)
+def check_image_divergence(divergence: Callable[[Tensor], Tensor]) -> tuple[bool, str]:
+    """divergence(b (n,)) is KL(N(0, L^-T diag(b^2) L^-1) || N(0, L^-T L^-1)) for every L."""
+    generator = generator_from(0)
+    b = 0.2 + torch.rand(6, generator=generator, dtype=torch.float64)
+    L = torch.randn(6, 6, generator=generator, dtype=torch.float64).tril(-1)
+    root = torch.linalg.inv(L + 2 * torch.eye(6, dtype=torch.float64)).T
+    q, p = (
+        MultivariateNormal(torch.zeros_like(b), (root * scale) @ (root * scale).T)
+        for scale in (b, torch.ones_like(b))
+    )
+    gap = abs(float(divergence(b)) - kl_divergence(q, p).item())
+    return gap <= 1e-9, f"off by {gap:.0e} nats"
+
+
+@property_check(
+    "mean-field deviation",
+    "the divergence is least where the gradient with respect to each a_j vanishes; it has "
+    "a_j^2 Lambda_jj / 2 - log a_j.",
+    "an inverse of the diagonal, not the diagonal of an inverse.",
+)
+def check_mean_field_scale(scale: Callable[[Tensor], Tensor]) -> tuple[bool, str]:
+    """scale(Lambda (n, n)) minimises KL(N(0, diag a^2) || N(0, Lambda^-1)) over a."""
+    root = torch.randn(5, 5, generator=generator_from(0), dtype=torch.float64)
+    precision = root @ root.T + 0.1 * torch.eye(5, dtype=torch.float64)
+    a = scale(precision).double()
+    if a.shape != (5,):
+        return False, f"the answer has shape {tuple(a.shape)} instead of (5,)"
+    slope = a * precision.diagonal() - 1 / a  # of the divergence
+    exact = torch.linalg.inv(precision).diagonal().sqrt()
+    finding = (
+        f"slope {slope.abs().max():.0e}; the exact deviations are up to {(exact / a).max():.1f} "
+        "times larger"
+    )
+    return slope.abs().max().item() <= 1e-9, finding
 
 
 @property_check(

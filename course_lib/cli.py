@@ -1,4 +1,4 @@
-"""The `course` command: a thin door to `book`, `results` and `data` of course_lib."""
+"""The `course` command: a thin door to course_lib."""
 
 import sys
 from pathlib import Path
@@ -140,7 +140,7 @@ def train(
 
     if recipe is None:
         for known in RECIPES.values():
-            typer.echo(f"{known.name:26s}{known.description} (trained on {known.data})")
+            typer.echo(f"{known.name:28s}{known.description} (trained on {known.data})")
         return
     chosen = find_recipe(recipe)
     home = folder / (f"{recipe}_{data}" if data else recipe)
@@ -160,6 +160,69 @@ def train(
         value, unit, images, n = figure.values()
         typer.echo(f"{name:28s}{value:10.4g} {unit} ({n} {images})")
     typer.echo(f"Written to {target / recipe}.safetensors")
+
+
+@app.command()
+def restore(
+    image: Annotated[Path, typer.Argument(help="A photograph: PNG, JPEG, TIFF.")],
+    operator: Annotated[
+        str, typer.Option(help="What to undo: deblur, super-resolution, inpaint, denoise.")
+    ],
+    method: Annotated[
+        str, typer.Option(help="vble, vble-x, vble-z, map-z, wiener, tv; see chapter 11.")
+    ] = "vble",
+    kernel_std: Annotated[
+        float | None, typer.Option(help="Of a Gaussian blur, in pixels: 1.5.")
+    ] = None,
+    kernel: Annotated[
+        Path | None, typer.Option(help="Blur from a picture or .npy file, scaled to sum 1.")
+    ] = None,
+    factor: Annotated[int | None, typer.Option(help="Of super-resolution: 2.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture of the same size, white where pixels are seen.")
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(help="Noise in grey levels of 255, such as 5; estimated if not given."),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Draws to write; 4 by default.")] = None,
+    steps: Annotated[int, typer.Option(help="Of the descent.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    weight: Annotated[
+        float | None, typer.Option(help="Of wiener and tv; found from the noise if not given.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Prior.")] = "structured_vae_photos64",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; IMAGE_restored by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace results in that folder.")] = False,
+    tile: Annotated[int, typer.Option(help="Side of what is worked on at once: memory.")] = 1024,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+) -> None:
+    """Restore a photograph: estimate, standard deviation of each pixel, and samples."""
+    from course_lib.inference.restore_file import restore_file
+
+    restore_file(
+        image,
+        out or Path(f"{image.stem}_restored"),
+        operator=operator,
+        method=method,
+        kernel_std=kernel_std,
+        kernel_file=kernel,
+        factor=factor,
+        mask_file=mask,
+        sigma=sigma,
+        samples=samples,
+        steps=steps,
+        seed=seed,
+        weight=weight,
+        model=model,
+        force=force,
+        tile=tile,
+        device=device,
+        quiet=False,
+        tell=typer.echo,
+    )
 
 
 @app.command()

@@ -17,6 +17,14 @@ class NoiseModel(Protocol):
 
 
 @runtime_checkable
+class Likelihood(NoiseModel, Protocol):
+    """A noise model that also knows how likely a measurement is."""
+
+    def std(self, clean: Tensor) -> Tensor: ...
+    def negative_log_likelihood(self, clean: Tensor, y: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
 class Smooth(Protocol):
     """A differentiable functional: one value per image, and its gradient."""
 

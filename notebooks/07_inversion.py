@@ -38,7 +38,7 @@ from course_lib.experiments.inversion import (
     READING_NOISE,
     SIGMA,
     WEIGHTS,
-    bicubic_sensor,
+    camera,
     deviation,
     gaussian_rows,
     invert,
@@ -223,6 +223,12 @@ show_images(
     columns=4,
 )
 
+# %% tags=["remove-cell"]
+worst, best_end = by_vae.all_objective[0].max(), by_vae.all_objective[0].min()
+assert worst < 1.01 * best_end  # "end together"
+worst, best_end = by_gan.all_objective[0].max(), by_gan.all_objective[0].min()
+assert worst > 1.05 * best_end  # "valleys of different depth"
+
 # %% [markdown]
 # Which generator inverts better? Held-out images, 16 of each world, the best
 # of four starts, and the first start alone:
@@ -354,6 +360,14 @@ sensing_curves("plates")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for 32 held-out portraits.", "name": "fig-cs-portraits"}, "image": {"alt": "Six curves: the generators lead at few measurements, level out, and are overtaken at many."}}
 sensing_curves("portraits")
+
+# %% tags=["remove-cell"]
+for world in ("plates", "portraits"):
+    for kind in ("gan", "compact"):
+        gains = [
+            results[f"cs_gain_{kind}_{world}_{m}"].value for m in MEASUREMENTS
+        ]
+        assert gains[2] > 0 > gains[-2]  # ahead at 100, overtaken at 1000
 
 # %% [markdown]
 # At $m = 100$ the compact VAE is
@@ -597,9 +611,8 @@ op = gaussian_rows(250)
 y = op(faces, generator=generator_from(1))
 of_plates = invert(vae, op, y, restarts=2, steps=60, std=std).x
 knows = load_pretrained("vae_portraits64_compact")
-of_heads = invert(
-    knows, op, y, restarts=1, steps=80, std=float(knows.noise_std)
-).x
+heads_std = deviation("vae_portraits64_compact")
+of_heads = invert(knows, op, y, restarts=1, steps=80, std=heads_std).x
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top) from 250 measurements: by the compact VAE of portraits (middle) and by the compact VAE of plates (bottom), which answers with the plate that fits best.", "name": "fig-wrong"}, "image": {"alt": "Four puppet heads; four soft versions of them; four smeared plate-like patterns that only share the light and dark areas with the heads."}}
 show_images(
@@ -621,6 +634,14 @@ results.table(
     fmt=".1f",
 )
 
+# %% tags=["remove-cell"]
+for world, other in (("plates", "portraits"), ("portraits", "plates")):
+    misfit = [
+        results[f"wrong_misfit_{world}_by_{name}"].value
+        for name in (world, other)
+    ]
+    assert misfit[1] > 1.5 * misfit[0]
+
 # %% [markdown]
 # Here the data raise the alarm: the misfit, in units of the noise, is larger
 # in the wrong world. In the right one it may stay silent.
@@ -636,7 +657,7 @@ results.table(
 #    w_i \propto e^{-\lVert Ax_i - y\rVert^2 / (2\sigma^2)} . $$ (eq-brute)
 
 # %%
-op = bicubic_sensor(16, READING_NOISE)
+op = camera((1, 64, 64), 16, READING_NOISE)
 y = op(few, generator=generator_from(1))
 many, factors = plates.sample(torch.arange(4000), seed=0)
 posterior = label_posterior(
@@ -697,6 +718,15 @@ results.table(
     "{column}_{row}",
     fmt=".2f",
 )
+
+# %% tags=["remove-cell"]
+sure_of, right_of = (
+    {key: results[f"reading_{what}_{key}"].value for key in ("bayes", "gan")}
+    for what in ("sure", "right")
+)
+assert abs(sure_of["bayes"] - right_of["bayes"]) < 0.08
+assert sure_of["gan"] > 0.7
+assert right_of["gan"] < 0.2
 
 # %% [markdown]
 # The posterior is about as often right as it is sure. A restored plate is

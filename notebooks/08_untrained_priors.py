@@ -15,9 +15,9 @@
 # # Priors without data, priors that bend
 #
 # **You will see** a network that no photograph ever taught repair one, because
-# it learns images faster than noise; a rule for when to stop that does not
-# look at the truth; a trained generator whose weights give way to the image
-# at hand; and a pyramid of networks that learns all it knows from a single
+# it learns images faster than noise, a rule for when to stop that does not
+# look at the truth, a trained generator whose weights give way to the image
+# at hand, and a pyramid of networks that learns all it knows from a single
 # photograph.
 #
 # **You need** {doc}`chapter 7 <07_inversion>` (generators as priors) and
@@ -33,13 +33,13 @@ from course_lib.checks import (
     check_receptive_field,
 )
 from course_lib.data import load_photo, portraits
+from course_lib.experiments.inversion import camera
 from course_lib.experiments.untrained_priors import (
     NOISE,
     PHOTOS,
     SINGAN_PHOTO,
     bending_tasks,
     bicubic,
-    camera,
     train_singan,
 )
 from course_lib.inference import (
@@ -47,11 +47,11 @@ from course_lib.inference import (
     deep_image_prior,
     harmonise,
     impedance,
-    super_resolve,
+    singan_enlarge,
 )
 from course_lib.inference.deep_image_prior import TARGETS
 from course_lib.metrics import psnr
-from course_lib.models import load_pretrained
+from course_lib.models import SkipNetwork, load_pretrained
 from course_lib.operators import Denoising, GaussianNoise, Luminance
 from course_lib.plotting import (
     compare,
@@ -106,6 +106,8 @@ plot_history(
 left = race.loss[30, :, 0] / variance[:, 0]
 assert left[0] < left[1] / 2 < left[2:].min() / 4
 assert race.loss[-1, 2, 0] < race.loss[-1, 1, 0]  # "catch up"
+network = SkipNetwork(generator=generator_from(0))
+assert round(sum(p.numel() for p in network.parameters()) / 64**2) == 9
 
 # %% [markdown]
 # After 30 steps, over five photographs of 64 x 64,
@@ -295,6 +297,12 @@ results.table(
     fmt=".2f",
 )
 
+# %% tags=["remove-cell"]
+for factor in (4, 8):
+    mean = {key: results[f"x{factor}_{key}_mean"].value for key in priors}
+    assert mean["dip"] > mean["tv"] > mean["least_norm"] > mean["bicubic"]
+    assert mean["dip_oracle"] - mean["dip"] < 0.05
+
 # %% [markdown]
 # The order of the source comes out again: total variation is above cubic
 # interpolation, and the untrained network above total variation (even with
@@ -377,6 +385,20 @@ results.table(
     "bend_{row}_{column}",
     fmt=".2f",
 )
+
+# %% tags=["remove-cell"]
+for world in ("plates", "portraits"):
+    hole_db, fine_db = (
+        {
+            key: results[f"bend_{key}_{task}_{world}"].value
+            for key in ("tv", "dip", "latent", "dgp", "xz")
+        }
+        for task in ("hole", "x4")
+    )
+    assert max(hole_db, key=hole_db.get) == "dgp"
+    assert max(fine_db, key=fine_db.get) == "xz"
+    assert fine_db["dgp"] > fine_db["latent"] + 1
+    assert fine_db["dgp"] < fine_db["tv"] + 0.2  # "no better than"
 
 # %% [markdown]
 # (Eight images a column, noise 0.02.) In a hole the data are silent: there the
@@ -469,7 +491,7 @@ show_images(wide)
 # camera never saw:
 
 # %%
-enlarged = super_resolve(model, small, 2, passes=1)
+enlarged = singan_enlarge(model, small, 2, passes=1)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Twice the size: cubic interpolation, SinGAN, truth.", "name": "fig-singan-sr"}, "image": {"alt": "Coins with soft rims, coins with crisp rims and invented faces, and the true coins."}}
 show_images(

@@ -1,6 +1,7 @@
 """The exercises' checks pass right answers, refuse plausible wrong ones, and climb their hints."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -70,9 +71,35 @@ def nearest(A, W, c, y):
     return c + W @ torch.linalg.pinv(A @ W) @ (y - A @ c)
 
 
+def log_density(L, r, *, half=0.5):
+    constant = len(r) / 2 * math.log(2 * math.pi)
+    return torch.logdet(L) - half * (L.T @ r).square().sum() - constant
+
+
+def divergence(b):
+    return (b.square() - 1).sum() / 2 - b.log().sum()
+
+
 def x_step(y, mask, generated, sigma, std):
     gain = mask * std**2 / (sigma**2 + std**2)
     return generated + gain * (y - generated)
+
+
+def price(m_q, l_q, m_p, l_p, *, half=0.5):
+    square = ((2 * l_q).exp() + (m_q - m_p) ** 2) * (-2 * l_p).exp()
+    return (l_p - l_q + half * (square - 1)).flatten(1).sum(1)
+
+
+def project(x, y, A, A_dagger):
+    return x - A_dagger(A(x) - y)
+
+
+def bins(mean, scale, n, *, half=1.0, ends=True):
+    levels = 2 * torch.arange(n).double() / (n - 1) - 1
+    low, high = (torch.sigmoid((levels + sign * half / (n - 1) - mean) / scale) for sign in (-1, 1))
+    if ends:
+        low[0], high[-1] = 0, 1
+    return high - low
 
 
 def variance(x, w, correction=0):
@@ -124,6 +151,12 @@ RIGHT = {
         lambda A, sigma, std: (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
     ),
     "x-step": lambda: checks.check_x_step(x_step),
+    "price": lambda: checks.check_group_price(price),
+    "projection": lambda: checks.check_projection(project),
+    "bins": lambda: checks.check_bins(bins),
+    "log density": lambda: checks.check_log_density(log_density),
+    "scales": lambda: checks.check_image_divergence(divergence),
+    "mean field": lambda: checks.check_mean_field_scale(lambda P: P.diagonal().rsqrt()),
     "filter": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s**2) ** k),
     "variance": lambda: checks.check_moving_variance(variance),
     "field": lambda: checks.check_receptive_field(field),
@@ -210,12 +243,33 @@ WRONG = {
     "bear-columns": lambda: checks.check_effective_noise(
         lambda A, s, std: (s**2 + std**2 * A.square().sum().item() / A.shape[1]) ** 0.5
     ),
+    "log density-half": lambda: checks.check_log_density(partial(log_density, half=1.0)),
+    "log density-precision": lambda: checks.check_log_density(
+        lambda L, r: log_density(torch.linalg.inv(L).T, r)
+    ),
+    "scales-constant": lambda: checks.check_image_divergence(
+        lambda b: divergence(b) + 0.5 * len(b)
+    ),
+    "mean field-marginal": lambda: checks.check_mean_field_scale(
+        lambda P: torch.linalg.inv(P).diagonal().sqrt()
+    ),
     "x-step-seen": lambda: checks.check_x_step(
         lambda y, mask, generated, sigma, std: mask * y + (1 - mask) * generated
     ),
     "x-step-weights": lambda: checks.check_x_step(
         lambda y, mask, generated, sigma, std: x_step(y, mask, generated, std, sigma)
     ),
+    "price-other-way": lambda: checks.check_group_price(lambda a, b, c, d: price(c, d, a, b)),
+    "price-whole": lambda: checks.check_group_price(lambda *a: price(*a, half=1.0)),
+    "price-mean": lambda: checks.check_group_price(lambda *a: price(*a) / 12),
+    "projection-gradient": lambda: checks.check_projection(
+        lambda x, y, A, A_dagger: x - 0.5 * A_dagger(A(x) - y)
+    ),
+    "projection-replaces": lambda: checks.check_projection(
+        lambda x, y, A, A_dagger: A_dagger(y) + 0 * x
+    ),
+    "bins-wide": lambda: checks.check_bins(lambda *a: bins(*a, half=1.03)),
+    "bins-closed": lambda: checks.check_bins(lambda *a: bins(*a, ends=False)),
     "filter-linear": lambda: checks.check_filter_factors(lambda s, tau, k: 1 - (1 - tau * s) ** k),
     "filter-off-by-one": lambda: checks.check_filter_factors(
         lambda s, tau, k: 1 - (1 - tau * s**2) ** (k - 1)

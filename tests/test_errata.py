@@ -4,6 +4,7 @@ Each test carries the number of its entry on the page "Errata of the sources".
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -36,6 +37,77 @@ def symbol_of_minus_laplacian() -> torch.Tensor:
 IDENTITY = circulant({(0, 0): 1.0})
 DIFFERENCES = torch.cat([circulant({(0, 0): -1, shift: 1}) for shift in ((-1, 0), (0, -1))])
 BLUR = {(0, 0): 0.6, (0, 1): 0.3, (1, 0): 0.1}
+
+
+def test_e11_the_divergence_of_the_image_law():
+    """KL(N(mu + nu, L^-T diag(b^2) L^-1) || N(mu, L^-T L^-1)), as corrected and as printed."""
+    g = torch.Generator().manual_seed(1)
+    n = 6
+    L = torch.randn(n, n, generator=g).double().tril(-1) + torch.diag(torch.arange(1.0, n + 1))
+    b, nu = 0.2 + torch.rand(n, generator=g).double(), torch.randn(n, generator=g).double()
+    root = inv(L).T
+    q_covariance = root @ torch.diag(b**2) @ root.T
+    q = torch.distributions.MultivariateNormal(nu, q_covariance)
+    p = torch.distributions.MultivariateNormal(torch.zeros(n).double(), root @ root.T)
+    exact = torch.distributions.kl_divergence(q, p)
+    scales = 0.5 * (b**2 - 1 - 2 * b.log()).sum()
+    corrected = scales + 0.5 * (L.T @ nu).square().sum()
+    printed = (0.5 * b**2 - b.log()).sum() + n * nu @ q_covariance @ nu
+    assert corrected.item() == pytest.approx(exact.item(), rel=1e-12)
+    assert abs(printed - exact) > 1
+
+
+def test_e12_the_chain_rule_averages():
+    """z is 0 or 1 with the same weights in both laws, and the precision of x depends on it."""
+    nu, precisions = 1.5, torch.tensor([1.0, 9.0])
+    given_z = 0.5 * nu**2 * precisions  # KL(N(nu, 1 / p) || N(0, 1 / p))
+    x = torch.linspace(-12, 12, 200_001)
+    q = 0.5 * torch.stack([normal(x, nu, p) for p in precisions])
+    p = 0.5 * torch.stack([normal(x, 0.0, p) for p in precisions])
+    joint = torch.trapezoid(torch.special.xlogy(q, q / p.clamp(min=1e-300)), x.double(), dim=1)
+    assert joint.sum().item() == pytest.approx(given_z.mean().item(), rel=1e-6)
+    assert (given_z - given_z.mean()).abs().min() > 4  # no single z gives it
+
+
+def normal(x, mean, precision):
+    """Density of N(mean, 1 / precision) in float64."""
+    x, precision = x.double(), precision.double()
+    return (precision / (2 * math.pi)).sqrt() * (-0.5 * precision * (x - mean) ** 2).exp()
+
+
+def test_e14_the_table_against_its_text():
+    lpips = {"MAP-z": 0.090, "VBLE-z": 0.089, "VBLE-x": 0.9478, "xz0": 0.090, "VBLE-xz": 0.072}
+    others = [value for name, value in lpips.items() if name != "VBLE-x"]
+    assert lpips["VBLE-x"] > 10 * max(others)
+    assert min(others) < lpips["VBLE-x"] / 10 < 1.06 * max(others)
+    coverage = [0.74, 0.64, 0.87, 0.86, 0.71, 0.86, 0.88, 0.62, 0.64, 0.73, 0.78]
+    assert max(coverage) < 0.89
+    assert min(coverage) > 8 * 0.075
+    psnr_of_x2 = {"MAP-z": 33.28, "VBLE-z": 33.36, "VBLE-x": 33.24, "xz0": 33.18, "VBLE-xz": 33.30}
+    assert max(psnr_of_x2, key=psnr_of_x2.get) == "VBLE-z"
+
+
+def test_e18_the_divergence_of_a_dirac():
+    def divergence(a, m=0.7):
+        q, p = torch.distributions.Normal(m, a), torch.distributions.Normal(0.0, 1.0)
+        return torch.distributions.kl_divergence(q, p).item()
+
+    values = [divergence(10.0**-k) for k in range(7)]
+    assert all(b - a == pytest.approx(math.log(10), abs=0.6) for a, b in pairwise(values))
+    assert values[-1] > 13  # and it goes on
+    gap = divergence(1e-6, m=1.0) - divergence(1e-6, m=0.0)
+    assert gap == pytest.approx(0.5, abs=1e-5)  # what depends on m does have a limit
+
+
+@pytest.mark.parametrize(("count", "expected"), [(20, 0.844), (100, 0.888)])
+def test_e19_the_coverage_of_a_perfect_posterior(count, expected):
+    g = torch.Generator().manual_seed(2)
+    draws = torch.randn(count + 1, 100_000, generator=g)
+    samples, truth = draws[1:], draws[0]
+    deviations = (samples - samples.mean(0)).abs()
+    inside = (truth - samples.mean(0)).abs() <= deviations.quantile(0.9, dim=0)
+    # 100,000 pixels: a standard error of 0.001; four of those
+    assert inside.float().mean().item() == pytest.approx(expected, abs=0.004)
 
 
 def test_e21_the_ridge_weight_enters_once(problem):
@@ -237,6 +309,121 @@ def test_e30_no_lipschitz_constant_and_no_descent():
         (theta - start).abs(), torch.full_like(start, 0.1), rtol=1e-6, atol=0
     )
     assert loss(theta) > before
+
+
+@pytest.fixture
+def two_levels():
+    """z0 = e0, z1 = 0.6 z0 + 0.8 e1, x = B z + 0.3 n, y = H x: all Gaussian, as covariances."""
+    g = torch.Generator().manual_seed(6)
+    synthesis = torch.randn(4, 2, generator=g).double()
+    measure = torch.randn(2, 4, generator=g).double()
+    latents = torch.tensor([[1.0, 0.6], [0.6, 1.0]]).double()
+    image = synthesis @ latents @ synthesis.T + 0.09 * torch.eye(4)
+    joint = torch.cat(
+        [
+            torch.cat([latents, latents @ synthesis.T], 1),
+            torch.cat([synthesis @ latents, image], 1),
+        ]
+    )  # of (z0, z1, x)
+    see = torch.block_diag(torch.eye(6).double(), torch.zeros(2, 0).double())[:6]
+    extended = torch.cat([see, torch.cat([torch.zeros(2, 2).double(), measure], 1)])
+    return extended @ joint @ extended.T, measure  # of (z0, z1, x, y): 2 + 4 + 2
+
+
+def conditional(covariance, of, given):
+    """Covariance of some coordinates of a Gaussian given others."""
+    cross = covariance[of][:, given]
+    return covariance[of][:, of] - cross @ inv(covariance[given][:, given]) @ cross.T
+
+
+Z, X, Y = [0, 1], [2, 3, 4, 5], [6, 7]
+
+
+def test_e32_the_evidence_is_the_bound_plus_the_divergence_of_posteriors():
+    """One latent, one pixel: z ~ N(0, 1), x = z + n, and a guess q = N(m, v) that is off."""
+    x, m, v = (torch.tensor(value).double() for value in (0.7, 0.1, 0.3))
+    normal = torch.distributions.Normal
+    evidence = normal(0.0, math.sqrt(2.0)).log_prob(x)
+    prior, guess = normal(torch.zeros(()).double(), 1.0), normal(m, v.sqrt())
+    posterior = normal(x / 2, math.sqrt(0.5))
+    expected_log_likelihood = -0.5 * (math.log(2 * math.pi) + (x - m) ** 2 + v)
+    bound = expected_log_likelihood - torch.distributions.kl_divergence(guess, prior)
+    gap = torch.distributions.kl_divergence(guess, posterior)
+    assert gap > 0.05
+    torch.testing.assert_close(bound + gap, evidence, rtol=0, atol=1e-6)  # 0.5 in float32
+    likelihood = normal(m, 1.0)  # the printed term compares laws of x and z
+    printed = bound - torch.distributions.kl_divergence(guess, likelihood)
+    assert abs(printed - evidence) > 0.1
+
+
+def test_e35_the_measurement_says_more_than_the_first_latents(two_levels):
+    covariance, measure = two_levels
+    first = [0]
+    without, with_y = (conditional(covariance, X, given) for given in (first, first + Y))
+    seen = measure @ without @ measure.T  # what z0 leaves open of y: U_k^2 up to a factor
+    assert eigvalsh(seen).min() > 0.01
+    expected = without - without @ measure.T @ inv(seen) @ measure @ without
+    torch.testing.assert_close(with_y, expected)
+    assert eigvalsh(without - with_y).max() > 0.1
+
+
+def test_e36_at_best_the_loss_is_the_information_that_y_lacks(two_levels):
+    """E KL(p(z | x) || q(z | y)) is smallest at q = p(z | y), where it is I(z; x | y) > 0."""
+    covariance, _ = two_levels
+    of_x, of_y = conditional(covariance, Z, X), conditional(covariance, Z, Y)
+    information = 0.5 * (of_y.logdet() - of_x.logdet())
+
+    def loss(spread):
+        """Of q = N(E[z | y], spread): E (m_x - m_y)(m_x - m_y)^T = C(z | y) - C(z | x)."""
+        trace = (inv(spread) @ (of_x + (of_y - of_x))).trace()
+        return 0.5 * (trace - 2 + spread.logdet() - of_x.logdet())
+
+    assert information > 0.5
+    torch.testing.assert_close(loss(of_y), information)
+    for factor in (0.5, 0.9, 1.1, 2.0):
+        assert loss(factor * of_y) > information
+
+
+def test_e38_anything_is_consistent_after_the_projection():
+    g = torch.Generator().manual_seed(7)
+    measure, truth = torch.randn(3, 12, generator=g).double(), torch.rand(12, generator=g).double()
+    y, noise = measure @ truth, torch.randn(12, generator=g).double()
+    projected = noise - pinv(measure) @ (measure @ noise - y)
+    assert (measure @ noise - y).norm() > 1
+    assert (measure @ projected - y).norm() < 1e-12
+    assert (projected - truth).norm() > 1
+
+
+def test_e39_the_mean_form_compromises_elsewhere():
+    """One standard deviation for a group of 1 latent and one of 1024, whose laws differ."""
+    stds = torch.tensor([0.5] + [1.0] * 1024).double()
+    grid = torch.linspace(0.4, 1.1, 701).double()[:, None]
+    divergence = (grid / stds).log() + stds**2 / (2 * grid**2) - 0.5
+    total = divergence.sum(1)
+    mean = divergence[:, 0] + divergence[:, 1:].mean(1)
+    best_total, best_mean = grid[total.argmin()].item(), grid[mean.argmin()].item()
+    assert best_total == pytest.approx((stds**2).mean().sqrt().item(), abs=1e-3)
+    assert best_mean == pytest.approx(math.sqrt((0.5**2 + 1) / 2), abs=1e-3)
+    assert total[mean.argmin()] > total.min() + 30  # nats
+
+
+def test_r1_bins_and_levels_of_different_spacing():
+    """Sum of bin probabilities over all 32 levels, the end bins open."""
+
+    def total(levels, mean, scale):
+        upper = torch.sigmoid((levels + 1 / 31 - mean) / scale)
+        lower = torch.sigmoid((levels - 1 / 31 - mean) / scale)
+        low, high = levels < -0.999, levels > 0.999
+        return torch.where(low, upper, torch.where(high, 1 - lower, upper - lower)).sum().item()
+
+    k = torch.arange(32).double()
+    released, fitting = (8 * k - 127.5) / 127.5, 2 * k / 31 - 1
+    for mean in (-0.9, 0.0, 0.5):
+        for scale in (0.02, 0.1):
+            assert total(fitting, mean, scale) == pytest.approx(1, abs=1e-12)
+    assert total(released, 0.0, 0.05) == pytest.approx(1.0282, abs=1e-4)  # (2 / 31) / (16 / 255)
+    assert total(released, 1.0, 0.02) < 0.9  # the mass above the last bin is lost
+    assert math.log2(1.0282) == pytest.approx(0.040, abs=5e-4)
 
 
 def test_e41_a_decoder_makes_laws_that_are_not_normal():

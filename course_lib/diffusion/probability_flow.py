@@ -47,9 +47,10 @@ class Estimate:
     Args:
         nats: -log p(x) of the law at noise level sigma_min, nats per image, for images in [0, 1].
         by_probe: the same for each probe alone; `nats` is their mean.
-        integration_error: the differences between the orders 5 and 4 of the solver, added up over
-            the steps, nats per image: above the error of `nats` if the denoiser is smooth in x and
-            in log(sigma) on the scale of a step.
+        integration_error: what the differences between the orders 5 and 4 of the solver do to the
+            potential, to first order, added up over the steps, nats per image. Above the error of
+            `nats` if the denoiser is smooth in x and in log(sigma) on the scale of a step; for
+            networks and few steps, of its size (chapter 13 measures the ratio).
         latent: the whitened image y_T, N(0, I) if x is a sample of the model.
         evaluations: of the denoiser with its vector-Jacobian products, for each image.
     """
@@ -97,7 +98,7 @@ def estimate_potential(
     probes: Tensor | None = None,
     tolerance: float | None = None,
     sigma_min: float = SIGMA_MIN,
-    sigma_max: float = SIGMA_MAX,
+    sigma_max: float | None = None,
     std: float | None = None,
     progress: bool = False,
 ) -> Estimate:
@@ -119,7 +120,9 @@ def estimate_potential(
             for the whitened image in root mean square; each image has its own.
         sigma_min: noise level at which the density is taken. Quantised images have no density
             below half a grey level, 0.002: `dequantise` them, or stay above.
-        sigma_max: where the law is taken to be a Gaussian, with the mean that the denoiser gives.
+        sigma_max: where the law is taken to be a Gaussian, with the mean that the denoiser gives;
+            by default the denoiser's own `sigma_max`, or else 80. A network must have been trained
+            up to there: beyond, it is rough, and solvers need many steps.
         std: sqrt(v), of a pixel; by default the denoiser's `data_std`, or else 0.25. It is of no
             account for the result, only for the size of what is integrated.
         progress: show a bar.
@@ -128,6 +131,7 @@ def estimate_potential(
         ValueError: sizes of probes or noise levels that make no sense.
     """
     check_images("estimate_potential", x)
+    sigma_max = getattr(denoiser, "sigma_max", SIGMA_MAX) if sigma_max is None else sigma_max
     if not 0 < sigma_min < sigma_max:
         raise ValueError(
             f"estimate_potential: expected 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}."
@@ -289,9 +293,19 @@ class _WhitenedFlow:
         slope_trace = traces.T - shrink[:, None] * self.energy
         return stretch[:, None] * torch.cat([slope_y, slope_trace], dim=1)
 
-    def error(self, state: Tensor, local: Tensor) -> Tensor:
-        """What an error of the state does to the potential, in nats: the first order of it."""
-        return ((state * local)[:, : self.n].sum(1) + local[:, self.n :].mean(1)).abs()
+    def error(self, u: Tensor, state: Tensor, slope: Tensor, local: Tensor) -> Tensor:
+        """What an error of the state does to the potential, in nats: the first order of it.
+
+        An image that is off by dy goes on to another potential, by its gradient times dy. With
+        respect to y it is (spread / sigma)^2 (x - D) / spread, and so by the equation of the
+        flow y + (spread / sigma)^2 dy / d log sigma.
+        """
+        w = (2 * u).exp()
+        stretch = 1 / (1 - w / self.saturation)
+        squared = w * stretch
+        lever = (self.variance + squared) / (squared * stretch)
+        gradient = state[:, : self.n] + lever[:, None] * slope[:, : self.n]
+        return ((gradient * local[:, : self.n]).sum(1) + local[:, self.n :].mean(1)).abs()
 
     def norm(self, state: Tensor, local: Tensor) -> Tensor:
         """Of an error: root mean square of the image, and nats per dimension."""

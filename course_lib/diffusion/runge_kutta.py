@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]  # (u (B,), state (B, m)) -> slope (B, m)
-Measure = Callable[[Tensor, Tensor], Tensor]  # (state (B, m), its error (B, m)) -> size (B,)
+Norm = Callable[[Tensor, Tensor], Tensor]  # (state (B, m), its error (B, m)) -> size (B,)
+Measure = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (u, state, slope, error) -> (B,)
 
 NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 STAGES = (
@@ -60,7 +61,7 @@ def integrate(
     """n_steps equal steps from start to end > start: 6 slopes a step, and one more.
 
     Args:
-        measure: of an error, which is added up over the steps.
+        measure: of the error of a step, given where it ended; added up over the steps.
         after_step: is told which part of the way was made.
 
     Source: Dormand & Prince 1980, doi:10.1016/0771-050X(80)90013-3.
@@ -72,7 +73,7 @@ def integrate(
     for k in range(n_steps):
         u = torch.full_like(size, start + (end - start) * k / n_steps)
         state, local, slope = _step(field, u, size, state, slope)
-        defect = defect + measure(state, local)
+        defect = defect + measure(u + size, state, slope, local)
         if after_step:
             after_step(1 / n_steps)
     return Integration(state, defect, torch.full_like(size, 6 * n_steps + 1))
@@ -85,7 +86,7 @@ def integrate_adaptively(
     end: float,
     *,
     tolerance: float,
-    norm: Measure,
+    norm: Norm,
     measure: Measure,
     first_step: float,
     after_step: Callable[[float], None] | None = None,
@@ -117,7 +118,7 @@ def integrate_adaptively(
         good = error <= 1
         kept = rows[good]
         state[kept], slope[kept] = ahead[good], last[good]
-        defect[kept] += measure(ahead, local)[good]
+        defect[kept] += measure(u[rows] + h, ahead, last, local)[good]
         arrived = u[rows] + h >= end - floor
         u[kept] = torch.where(arrived, torch.full_like(h, end), u[rows] + h)[good]
         size[rows] = h * (0.9 * error.clamp(min=1e-10).pow(-0.2)).clamp(0.2, 5.0)

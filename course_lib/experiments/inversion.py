@@ -109,7 +109,7 @@ def _sense(world: str, m: int, n: int, steps: int) -> list[Result]:
     torch.set_num_threads(1)
     models = GENERATORS[world]
     x = load_world(world, "test", n, quiet=True)[:n]
-    tuning = load_world(world, "validation", max(2, n // 2), quiet=True)[:]
+    tuning = load_world(world, "validation", n // 2, quiet=True)[:]
     op = gaussian_rows(m)
     y = op(x, generator=generator_from(1))
     tuning_y = op(tuning, generator=generator_from(2))
@@ -146,8 +146,9 @@ def wrong_world(budget: str) -> list[Result]:
         x = load_world(world, "test", n, quiet=True)[:n]
         y = op(x, generator=generator_from(1))
         for trained, models in GENERATORS.items():
-            model = load_pretrained(models["compact"])
-            found = invert(model, op, y, restarts=1, steps=steps, std=float(model.noise_std))
+            name = models["compact"]
+            model = load_pretrained(name)
+            found = invert(model, op, y, restarts=1, steps=steps, std=deviation(name))
             misfit = ((op.A(found.x) - y).square().mean(1).sqrt() / SIGMA).median().item()
             data = f"held-out {world}, compact VAE of {trained}, m = 250"
             label = f"{world}_by_{trained}"
@@ -163,9 +164,9 @@ def latent_weights(budget: str) -> list[Result]:
     """PSNR at 50 measurements for weights of |z|^2 around Bayes' own, 1."""
     n, steps = {"smoke": (2, 5), "class": (8, 80), "full": (32, 100)}[budget]
     x = load_world("plates", "test", n, quiet=True)[:n]
-    op, model = gaussian_rows(50), load_pretrained("vae_plates64_compact")
+    name = GENERATORS["plates"]["compact"]
+    op, model, std = gaussian_rows(50), load_pretrained(name), deviation(name)
     y, results = op(x, generator=generator_from(1)), []
-    std = float(model.noise_std)
     for weight in WEIGHTS:
         found = invert(model, op, y, restarts=1, steps=steps, std=std, weight=weight)
         data = "held-out plates, m = 50, compact VAE"
@@ -200,7 +201,7 @@ def reading(budget: str) -> list[Result]:
     }[budget]
     test = load_world("plates", "test", n, quiet=True)
     x, truth = test[:n], test.labels[:n]
-    op = bicubic_sensor(16, READING_NOISE)
+    op = camera(IMG_SIZE, 16, READING_NOISE)
     y = op(x, generator=generator_from(1))
     draws = load_world("plates", "train", pool, quiet=True)
     brute = label_posterior(op, y, draws, draws.labels, sigma=READING_NOISE, classes=36)
@@ -258,10 +259,11 @@ def gaussian_rows(m: int) -> CompressedSensing:
     return CompressedSensing(m, IMG_SIZE, generator_from(m), noise_model=GaussianNoise(SIGMA))
 
 
-def bicubic_sensor(factor: int, sigma: float = SIGMA) -> Downsampling:
-    """A camera with 1 / factor of the resolution."""
-    kernel = wrap_kernel(bicubic_kernel(factor), IMG_SIZE[-2:])
-    return Downsampling(IMG_SIZE, factor, kernel=kernel, noise_model=GaussianNoise(sigma))
+def camera(img_size: tuple[int, int, int], factor: int, sigma: float = 0.0) -> Downsampling:
+    """1 / factor of the resolution, with the bicubic prefilter."""
+    noise = GaussianNoise(sigma) if sigma else None
+    kernel = wrap_kernel(bicubic_kernel(factor), img_size[-2:])
+    return Downsampling(img_size, factor, kernel=kernel, noise_model=noise)
 
 
 def deviation(name: str) -> float:
@@ -290,7 +292,6 @@ def invert(
     std: float = 0.0,
     sigma: float = SIGMA,
     weight: float = 1.0,
-    seed: int = 3,
 ) -> LatentSolution:
     """map_z from draws of the prior, with the noise of the sensor and of the model together."""
     return map_z(
@@ -302,7 +303,7 @@ def invert(
         init="prior",
         restarts=restarts,
         steps=steps,
-        generator=generator_from(seed),
+        generator=generator_from(3),
     )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from course_lib.data import load_photo, load_photos
 from course_lib.data.worlds import load_world
+from course_lib.experiments.inversion import camera
 from course_lib.functionals import LeastSquares, SmoothedTV
 from course_lib.inference import (
     deep_generative_prior,
@@ -14,7 +15,7 @@ from course_lib.inference import (
     fit_singan,
     impedance,
     map_xz,
-    super_resolve,
+    singan_enlarge,
 )
 from course_lib.metrics import psnr
 from course_lib.models import SinGAN, load_pretrained
@@ -202,7 +203,7 @@ def one_photograph(budget: str) -> list[Result]:
         photo = load_photo(name, 128)
         small = op.A(photo).clamp(0, 1)
         model = train_singan(small, scales=scales, steps=steps)
-        enlarged = super_resolve(model, small, 2, passes=1)
+        enlarged = singan_enlarge(model, small, 2, passes=1)
         values = {
             "reconstruction": psnr(model.reconstruct(), small),
             "bicubic": psnr(bicubic(small, 128), photo),
@@ -220,13 +221,6 @@ def one_photograph(budget: str) -> list[Result]:
 def train_singan(image: Tensor, *, scales: int = 5, steps: int = 200) -> SinGAN:
     """With the settings of the chapter."""
     return fit_singan(image, scales=scales, steps=steps, generator=generator_from(0))
-
-
-def camera(img_size: tuple[int, int, int], factor: int, sigma: float = 0.0) -> Downsampling:
-    """1 / factor of the resolution, with the bicubic prefilter."""
-    noise = GaussianNoise(sigma) if sigma else None
-    kernel = wrap_kernel(bicubic_kernel(factor), img_size[-2:])
-    return Downsampling(img_size, factor, kernel=kernel, noise_model=noise)
 
 
 def bicubic(y: Tensor, size: int) -> Tensor:

@@ -182,8 +182,7 @@ def deep_generative_prior(
     Every image has its own copy of the weights, and all images go through the generator at once.
     Batch normalisation keeps the statistics of its training. Given sigma, an image stops at the
     discrepancy principle, mean((A x - y)^2) <= tau sigma^2: a network that may change its weights
-    goes on to fit the noise. Without sigma only the number of steps prevents that. The default
-    phases take about 4 seconds of one CPU core for each image of 64 x 64.
+    goes on to fit the noise. Without sigma only the number of steps prevents that.
 
         x = deep_generative_prior(gan, Inpainting(mask), y, generator=g).x
         x = deep_generative_prior(gan, Downsampling((1, 64, 64), 4, kernel), y, generator=g).x

@@ -92,7 +92,7 @@ class LatentPosterior:
 
     def __post_init__(self) -> None:
         check_measurement("LatentPosterior", self.op, self.y)
-        _check_evaluation(self.model)
+        check_evaluation(self.model)
         _check_positive("LatentPosterior", "sigma", self.sigma)
 
     def __call__(self, z: Tensor) -> Float[Tensor, " n"]:
@@ -476,7 +476,7 @@ def _encode(name: str, model: LatentGenerator, op: Operator, y: Tensor, x: Tenso
         raise ValueError(
             f"{name}: expected x_init of shape {(len(y), *op.img_size)}, got {tuple(x.shape)}."
         )
-    _check_evaluation(model)
+    check_evaluation(model)
     return model.encode(x).mean
 
 
@@ -498,7 +498,7 @@ def _rms(x: Tensor) -> Float[Tensor, " n"]:
     return x.flatten(1).square().mean(1).sqrt()
 
 
-def _check_evaluation(model: LatentGenerator) -> None:
+def check_evaluation(model: LatentGenerator) -> None:
     """Refuse layers in training mode: batch normalisation would mix the images of the batch."""
     network = model.network if isinstance(model, Pushforward) else model
     if isinstance(network, nn.Module) and any(part.training for part in network.modules()):

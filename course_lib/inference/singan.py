@@ -134,7 +134,7 @@ def fit_singan(
     return model
 
 
-def super_resolve(
+def singan_enlarge(
     model: SinGAN,
     image: Float[Tensor, "b c h w"],
     factor: float,
@@ -163,12 +163,12 @@ def super_resolve(
     """
     model.check_channels(image)
     if not 1 < factor < math.inf:
-        raise ValueError(f"super_resolve: expected a factor above 1, got {factor}.")
+        raise ValueError(f"singan_enlarge: expected a factor above 1, got {factor}.")
     if passes is None:
         step = math.log(model.ratio) if model.scales > 1 else math.log(factor)
         passes = max(1, round(math.log(factor) / step))
     if passes < 1:
-        raise ValueError(f"super_resolve: expected passes >= 1, got {passes}.")
+        raise ValueError(f"singan_enlarge: expected passes >= 1, got {passes}.")
     sizes = [
         tuple(round(side * factor ** (k / passes)) for side in image.shape[-2:])
         for k in range(1, passes + 1)

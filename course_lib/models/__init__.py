@@ -4,15 +4,23 @@ from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencode
 from course_lib.models.classifier import PlateReader
 from course_lib.models.denoiser import Denoiser, unet_denoiser
 from course_lib.models.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
+from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
+from course_lib.models.hvae import HVAE
+from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.models.singan import SinGAN
 from course_lib.models.skip_network import SkipNetwork
+from course_lib.models.srresnet import SRResNet
+from course_lib.models.stacked_vae import stacked_vae
+from course_lib.models.structured_vae import StructuredNormal, StructuredVAE, structured_vae
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
 from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
+from course_lib.models.vdvae import vdvae
 
 __all__ = [
     "GAN",
+    "HVAE",
     "VAE",
     "Denoiser",
     "DenoisingAutoencoder",
@@ -20,11 +28,16 @@ __all__ = [
     "EmpiricalMixture",
     "LatentTranslation",
     "LinearAutoencoder",
+    "MeasurementEncoder",
     "PartialNonLocal",
     "PlateReader",
+    "SRResNet",
     "SinGAN",
     "SkipNetwork",
     "StationaryGaussian",
+    "StructuredNormal",
+    "StructuredVAE",
+    "SuperResolutionFlow",
     "available",
     "compact_vae",
     "conv_vae",
@@ -32,5 +45,8 @@ __all__ = [
     "load_pretrained",
     "power_law",
     "read_card",
+    "stacked_vae",
+    "structured_vae",
     "unet_denoiser",
+    "vdvae",
 ]

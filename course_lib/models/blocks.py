@@ -31,10 +31,12 @@ class ResidualBlock(nn.Module):
         return x + self.second(silu(self.first(silu(x))))
 
 
-def down_stage(inputs: int, outputs: int, blocks: int, size: int = 3) -> nn.Sequential:
-    """Half the resolution, then residual blocks."""
+def down_stage(
+    inputs: int, outputs: int, blocks: int, size: int = 3, stride: int = 2
+) -> nn.Sequential:
+    """Half the resolution (by default), then residual blocks."""
     return nn.Sequential(
-        conv(inputs, outputs, size, stride=2), *(ResidualBlock(outputs) for _ in range(blocks))
+        conv(inputs, outputs, size, stride), *(ResidualBlock(outputs) for _ in range(blocks))
     )
 
 
@@ -85,6 +87,17 @@ class Centre(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x - 1
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std for two numbers, in units of the image: what published networks expect."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
 
 
 class Uncentre(nn.Module):

@@ -39,6 +39,8 @@ class Denoiser(nn.Module):
     Source: Karras et al. 2022, arXiv:2206.00364, section 5.
     """
 
+    sigma_max = 10.0  # about 50 s: hardly any image of the course's training has more noise
+
     def __init__(
         self,
         network: nn.Module,

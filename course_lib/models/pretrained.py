@@ -13,9 +13,15 @@ from torch import nn
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.denoiser import unet_denoiser
+from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
+from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.srresnet import SRResNet
+from course_lib.models.stacked_vae import stacked_vae
+from course_lib.models.structured_vae import structured_vae
 from course_lib.models.translation import LatentTranslation
 from course_lib.models.vae import compact_vae, conv_vae
+from course_lib.models.vdvae import vdvae
 from course_lib.project import CourseError, write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -25,7 +31,13 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
     "LatentTranslation": LatentTranslation,
+    "measurement_encoder": measurement_encoder,
     "PlateReader": PlateReader,
+    "stacked_vae": stacked_vae,
+    "vdvae": vdvae,
+    "SRResNet": SRResNet,
+    "SuperResolutionFlow": SuperResolutionFlow,
+    "structured_vae": structured_vae,
     "unet_denoiser": unet_denoiser,
 }
 

@@ -221,6 +221,8 @@ class SignedRange(nn.Module):
         data_std: of a pixel in [0, 1].
     """
 
+    sigma_max = 40.0  # the published networks know noise of up to 80, for [-1, 1]
+
     def __init__(
         self, denoiser: nn.Module, img_size: tuple[int, int, int], data_std: float
     ) -> None:

@@ -2,6 +2,7 @@
 
 from course_lib.operators.base import LinearOperator, Operator
 from course_lib.operators.blur import Blur, BlurEach
+from course_lib.operators.composition import Composition
 from course_lib.operators.compressed_sensing import CompressedSensing
 from course_lib.operators.deepinv import to_deepinv
 from course_lib.operators.denoising import Denoising
@@ -26,6 +27,7 @@ __all__ = [
     "MRI",
     "Blur",
     "BlurEach",
+    "Composition",
     "CompressedSensing",
     "Denoising",
     "Downsampling",

@@ -1,12 +1,18 @@
-"""Noise models: what happens between A(x) and the file on the disk."""
+"""Noise models: what happens between A(x) and the file on the disk, and how likely it was.
+
+Each draws y given A(x), knows the standard deviation of that draw, and its -log p(y | A(x)).
+"""
 
 import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from course_lib.random import normal_like
+
+FAINTEST = 0.01  # photons: a lower rate is continued, see PoissonNoise.negative_log_likelihood
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,24 @@ class GaussianNoise:
 
     def __call__(self, clean: Tensor, *, generator: Generator) -> Tensor:
         return clean + self.sigma * normal_like(clean, generator)
+
+    def std(self, clean: Tensor) -> Tensor:
+        """Standard deviation of y given the clean measurement, of its shape."""
+        return torch.full_like(clean, self.sigma)
+
+    def negative_log_likelihood(self, clean: Tensor, y: Tensor) -> Float[Tensor, " batch"]:
+        """-log p(y | clean), nats per image: |y - clean|^2 / (2 sigma^2) and its constant.
+
+        Raises:
+            ValueError: sigma is 0; then y has no density.
+        """
+        if self.sigma == 0:
+            raise ValueError(
+                "GaussianNoise: sigma is 0, and y = A(x) has no density. Give the size of the "
+                "misfit that you accept as sigma."
+            )
+        constant = y[0].numel() * math.log(self.sigma * math.sqrt(2 * math.pi))
+        return (y - clean).flatten(1).square().sum(1) / (2 * self.sigma**2) + constant
 
 
 @dataclass(frozen=True)
@@ -55,3 +79,20 @@ class PoissonNoise:
             )
         rates = (clean / self.gain).to(generator.device)
         return self.gain * torch.poisson(rates, generator=generator).to(clean.device)
+
+    def std(self, clean: Tensor) -> Tensor:
+        """Standard deviation of y given the clean measurement: sqrt(gain * clean)."""
+        return (self.gain * clean.clamp(min=0)).sqrt()
+
+    def negative_log_likelihood(self, clean: Tensor, y: Tensor) -> Float[Tensor, " batch"]:
+        """-log P(y | clean), nats per image: sum of r - k log r + log k! over counts k = y / gain.
+
+        The rate is r = clean / gain where that exceeds a hundredth of a photon. Below, r goes on as
+        an exponential with the same value and slope, so that an image whose network strays below
+        black is unlikely instead of impossible, and a descent comes back.
+        """
+        count, rate = y / self.gain, clean / self.gain
+        log_dark = (rate - FAINTEST).clamp(max=0) / FAINTEST + math.log(FAINTEST)
+        log_rate = torch.where(rate > FAINTEST, rate.clamp(min=FAINTEST).log(), log_dark)
+        nats = log_rate.exp() - count * log_rate + torch.lgamma(count + 1)
+        return nats.flatten(1).sum(1)

@@ -50,6 +50,7 @@ def run_recipe(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
+        recipe.start(model)
     shown = held_out(recipe, data, root)
     preview = shown[torch.arange(min(8, len(shown)))].to(device)
     return train(

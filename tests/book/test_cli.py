@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from course_lib import cli
+from course_lib.data.picture_files import write_picture
+from course_lib.random import generator_from
 
 
 def course_command(monkeypatch, *arguments: str):
@@ -73,6 +76,26 @@ def test_images_are_made_shown_and_cleared(tmp_path, monkeypatch, capsys):
     assert course_command(monkeypatch, "data", "clear", "plates") == 0
     assert "Removed 1 sets" in capsys.readouterr().out
     assert "unknown world 'faces'" in course_command(monkeypatch, "data", "make", "faces")
+
+
+def test_a_photograph_is_restored(tmp_path, monkeypatch, capsys):
+    photo, out = tmp_path / "photo.png", tmp_path / "out"
+    write_picture(photo, torch.rand(1, 16, 24, generator=generator_from(0)))
+    options = ["restore", str(photo), "--operator", "deblur", "--kernel-std", "0.5"]
+    options += ["--sigma", "5", "--steps", "1", "--samples", "1", "--out", str(out)]
+    assert course_command(monkeypatch, *options) == 0
+    printed = capsys.readouterr()
+    assert "Noise: 5.00 grey levels (as given)." in printed.out
+    assert "px/s" in printed.err  # the progress bar
+    assert {file.name for file in out.iterdir()} == {
+        "estimate.png",
+        "std.png",
+        "sample_1.png",
+        "summary.json",
+    }
+    message = course_command(monkeypatch, *options)
+    assert message.startswith("course: ")
+    assert "--force" in message
 
 
 def test_python_dash_m_is_the_same_command():

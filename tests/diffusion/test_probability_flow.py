@@ -1,6 +1,7 @@
 """Potentials by the probability flow, against densities that are known."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from course_lib.diffusion import (
     potential_gradient,
     rademacher,
 )
-from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN
+from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, _WhitenedFlow
 from course_lib.fourier import half_spectrum_weights
 from course_lib.models.exact_worlds import EmpiricalMixture, power_law
 from course_lib.random import generator_from
@@ -68,6 +69,27 @@ def test_error_falls_with_order_five_and_is_estimated(world, generator):
     for n, run in runs.items():
         assert run.integration_error.norm() > errors[n]
     assert runs[40].integration_error.max() < 2e-3
+
+
+def test_estimated_error_counts_what_a_wrong_image_costs(world, generator):
+    """First order: the gradient of the potential at the end of a step, times the error there."""
+    x = world.sample(3, generator=generator, sigma=0.1)
+    flow = _WhitenedFlow(world, x, impulse(SMALL), False, 0.3, SIGMA_MAX)
+    state, u = flow.start(x, 0.1), torch.full((3,), flow.time(0.1)).double()
+    error = 1e-6 * torch.randn(state.shape, generator=generator, dtype=torch.float64)
+    found = flow.error(u, state, flow(u, state), error)
+    moved = x + math.sqrt(0.09 + 0.01) * error[:, :-1].view_as(x)
+    change = world.potential(moved, 0.1) - world.potential(x, 0.1) + error[:, -1]
+    # The second order: half of |moved - x|^2 = 3e-11 times the curvature, at most 1 / 0.1^2
+    torch.testing.assert_close(found, change.abs(), rtol=0, atol=5e-9)
+
+
+def test_the_denoiser_knows_its_largest_noise_level(world, generator):
+    x = world.sample(1, generator=generator)
+    world_of_ten = partial(world)
+    world_of_ten.sigma_max = 10.0
+    found = potential(world_of_ten, x, 6, probes=impulse(SMALL))
+    assert found == potential(world, x, 6, probes=impulse(SMALL), sigma_max=10.0)
 
 
 def test_adaptive_steps(world, generator):

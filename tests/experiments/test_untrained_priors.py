@@ -2,7 +2,8 @@
 
 import torch
 
-from course_lib.experiments.untrained_priors import bicubic, camera, total_variation
+from course_lib.experiments.inversion import camera
+from course_lib.experiments.untrained_priors import bicubic, total_variation
 from course_lib.metrics import psnr
 from course_lib.operators import Denoising
 from course_lib.random import generator_from, normal_like

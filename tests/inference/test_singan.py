@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_lib.data import load_photo
-from course_lib.inference.singan import fit_singan, harmonise, super_resolve
+from course_lib.inference.singan import fit_singan, harmonise, singan_enlarge
 from course_lib.models.singan import SinGAN, resize
 from course_lib.random import generator_from
 
@@ -112,18 +112,18 @@ def test_the_model_is_ready_for_use(model):
 
 
 def test_super_resolution(model):
-    large = super_resolve(model, model.image, 2)
+    large = singan_enlarge(model, model.image, 2)
     assert large.shape == (1, 1, 64, 64)
     # 2 = 1.41^2, and scales are 1.41 apart: two passes through the finest generator.
     x = 2 * model.image - 1
     for side in (45, 64):
         x = model.refine(x, 2, torch.zeros(1, 1, side, side))
     torch.testing.assert_close(large, 0.5 + 0.5 * x, rtol=0, atol=0)
-    assert torch.equal(large, super_resolve(model, model.image, 2, passes=2))
-    noisy = super_resolve(model, model.image, 2, generator=generator_from(5))
+    assert torch.equal(large, singan_enlarge(model, model.image, 2, passes=2))
+    noisy = singan_enlarge(model, model.image, 2, generator=generator_from(5))
     assert 0 < mse(noisy, large) < 1e-2
     two = model.image.expand(2, -1, -1, -1)[..., :20]
-    assert super_resolve(model, two, 1.5, passes=3).shape == (2, 1, 48, 30)
+    assert singan_enlarge(model, two, 1.5, passes=3).shape == (2, 1, 48, 30)
 
 
 def test_harmonisation(model):
@@ -164,7 +164,7 @@ def test_float64_and_one_scale():
     model = fit_singan(image, **{**QUICK, "scales": 1}, generator=generator_from(0))
     assert model.reconstruct().dtype == torch.float64
     assert model.history["distance"].shape == (1, 3)
-    assert super_resolve(model, image, 3).shape == (1, 1, 48, 48)
+    assert singan_enlarge(model, image, 3).shape == (1, 1, 48, 48)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_errors(model):
         fit_singan(model.image[..., :15], **QUICK, generator=generator_from(0))
     for factor in (1, 0.5, math.inf):
         with pytest.raises(ValueError, match="a factor above 1"):
-            super_resolve(model, model.image, factor)
+            singan_enlarge(model, model.image, factor)
     with pytest.raises(ValueError, match="passes >= 1, got 0"):
-        super_resolve(model, model.image, 2, passes=0)
+        singan_enlarge(model, model.image, 2, passes=0)
     colour = model.image.expand(-1, 3, -1, -1)
-    for call in (lambda x: super_resolve(model, x, 2), lambda x: harmonise(model, x, 1)):
+    for call in (lambda x: singan_enlarge(model, x, 2), lambda x: harmonise(model, x, 1)):
         with pytest.raises(ValueError, match=r"images \(B, 1, H, W\)"):
             call(colour)
     with pytest.raises(ValueError, match=r"mask of shape \(1 or 1, 1, 32, 32\)"):

@@ -10,6 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets, implementation
 from course_lib.kernels.simplex import project_simplex
 from course_lib.kernels.smoothed_tv import (
     smoothed_tv_denoise,
@@ -28,6 +29,16 @@ SHAPES = [
 ]
 BOUNDARIES = ["periodic", "neumann"]
 ROWS = [(1,), (3,), (5, 1), (2, 3, 441), (2, 10007)]
+FACTORS = [  # images a factor, factors, height, width, radius
+    (2, 2, 5, 6, 2),
+    (1, 2, 6, 5, 1),
+    (1, 1, 4, 7, 3),
+    (1, 1, 3, 7, 4),
+    (2, 1, 1, 4, 3),
+    (1, 2, 4, 1, 2),
+    (1, 1, 1, 1, 1),
+    (2, 1, 4, 3, 0),
+]
 EPS, LAM = 0.01, 0.08
 
 
@@ -61,6 +72,41 @@ def simplex_gap(backend: str, shape: tuple[int, ...], scale: float, dtype: torch
     return (p - truth).abs().max().item()
 
 
+def banded_gaps(backend: str, size: tuple[int, ...], dtype: torch.dtype) -> dict[str, float]:
+    """Largest difference from the reference over the largest number, by name.
+
+    Off-diagonals add up to half the diagonal at most, so |L^-1| <= 2 / min d and errors stay small.
+    """
+    samples, batch, height, width, radius = size
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    m = len(causal_offsets(radius))
+    d = 0.5 + random(batch, 1, height, width)
+    o = (random(batch, m, height, width) - 0.5) * d / max(m, 1)
+    x, y = (random(samples, batch, 1, height, width).sub(0.5).to(dtype) for _ in range(2))
+    ours, truth = (
+        BandedCholesky(d.to(dtype), o.to(dtype), radius, name) for name in (backend, "reference")
+    )
+    pairs = {
+        method: [getattr(factor, method)(x) for factor in (ours, truth)]
+        for method in ("matvec", "matvec_t", "solve", "solve_t")
+    }
+    outer = [
+        implementation(name).outer(x.squeeze(2), y.squeeze(2), radius)
+        for name in (backend, "reference")
+    ]
+    pairs |= dict(zip(("outer_diagonal", "outer"), zip(*outer, strict=True), strict=True))
+    if m == 0:
+        assert pairs.pop("outer")[0].shape == (batch, 0, height, width)
+    for a, b in pairs.values():
+        assert a.dtype == b.dtype == dtype
+        assert a.shape == b.shape
+    return {name: ((a - b).abs().max() / b.abs().max()).item() for name, (a, b) in pairs.items()}
+
+
 def main() -> None:
     for dtype, tolerance in TOLERANCE.items():
         for shape, boundary in product(SHAPES, BOUNDARIES):
@@ -69,6 +115,10 @@ def main() -> None:
         for shape, scale in product(ROWS, (1e-3, 1.0, 100.0)):
             gap = simplex_gap("triton", shape, scale, dtype)
             assert gap <= tolerance, (shape, scale, dtype, gap)
+        # the interpreter takes a second a size: one of them is enough to see a dtype that gets lost
+        for size in FACTORS if dtype == torch.float64 else FACTORS[:1]:
+            gaps = banded_gaps("triton", size, dtype)
+            assert max(gaps.values()) <= tolerance, (size, dtype, gaps)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import sys
 import pytest
 import torch
 from kernels import agreement
-from kernels.agreement import BOUNDARIES, ROWS, SHAPES, TOLERANCE
+from kernels.agreement import BOUNDARIES, FACTORS, ROWS, SHAPES, TOLERANCE
 
 from course_lib.kernels import backend
+from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
 
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -28,6 +29,13 @@ def test_numba_smoothed_tv(shape, boundary, dtype):
 @pytest.mark.parametrize("shape", ROWS, ids=str)
 def test_numba_simplex(shape, scale, dtype):
     assert agreement.simplex_gap("numba", shape, scale, dtype) <= TOLERANCE[dtype]
+
+
+@dtypes
+@pytest.mark.parametrize("size", FACTORS, ids=str)
+def test_numba_banded_cholesky(size, dtype):
+    gaps = agreement.banded_gaps("numba", size, dtype)
+    assert max(gaps.values()) <= TOLERANCE[dtype], gaps
 
 
 def run_apart(*command: str, **environment: str) -> str:
@@ -59,14 +67,30 @@ def test_triton_on_a_gpu(shape, boundary, dtype, generator):
     assert (here - there.cpu()).abs().max() <= TOLERANCE[dtype]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@dtypes
+@pytest.mark.parametrize("radius", [1, 2, 3])
+@pytest.mark.parametrize("method", ["matvec", "matvec_t", "solve", "solve_t"])
+def test_triton_banded_cholesky_on_a_gpu(method, radius, dtype, generator):
+    """The off-diagonals add up to half the diagonal at most: |L^-1| <= 2 and errors stay small."""
+    d = torch.ones(3, 1, 65, 130, dtype=dtype)
+    m = ((2 * radius + 1) ** 2 - 1) // 2
+    o = (torch.rand(3, m, 65, 130, generator=generator, dtype=dtype) - 0.5) / m
+    x = torch.randn(2, 3, 1, 65, 130, generator=generator, dtype=dtype)
+    here = getattr(BandedCholesky(d, o, radius, "reference"), method)(x)
+    there = getattr(BandedCholesky(d.cuda(), o.cuda(), radius, "triton"), method)(x.cuda())
+    assert (here - there.cpu()).abs().max() <= TOLERANCE[dtype] * here.abs().max()
+
+
 TWO_THREADS = """
 import numba, torch
-from kernels.agreement import SHAPES, TOLERANCE, simplex_gap, tv_gaps
+from kernels.agreement import FACTORS, SHAPES, TOLERANCE, banded_gaps, simplex_gap, tv_gaps
 torch.set_num_threads(2)
 for shape in SHAPES:
     gaps = tv_gaps("numba", shape, "periodic", torch.float64)
     assert max(gaps.values()) <= TOLERANCE[torch.float64], gaps
 assert simplex_gap("numba", (7, 30), 1.0, torch.float64) <= 1e-12
+assert max(banded_gaps("numba", FACTORS[0], torch.float64).values()) <= 1e-12
 assert torch.get_num_threads() == 2, torch.get_num_threads()
 assert numba.get_num_threads() == 2, "the kernels change the threads of other Numba code"
 torch.set_num_threads(1)
@@ -88,6 +112,9 @@ def test_serial_kernels_start_no_threads():
         "import torch, numba.np.ufunc.parallel as pool; torch.set_num_threads(1)\n"
         "from course_lib.kernels.smoothed_tv import smoothed_tv_grad\n"
         "smoothed_tv_grad(torch.rand(2, 1, 8, 8), 0.1, backend='numba')\n"
+        "from course_lib.kernels.banded_cholesky import BandedCholesky\n"
+        "x = torch.ones(2, 1, 8, 8)\n"
+        "BandedCholesky(x, torch.zeros(2, 4, 8, 8), 1, 'numba').solve(x)\n"
         "assert not pool._is_initialized",
     )
 

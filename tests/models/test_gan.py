@@ -61,6 +61,20 @@ def test_labels_change_both_networks():
     torch.testing.assert_close(half, (logits + none) / 2)
 
 
+def test_a_label_weighs_as_much_as_the_image_at_first():
+    """Embeddings are N(0, 1 / n), so over labels the logit of one image varies by |last| / sqrt(n).
+
+    Were it much less, training would never learn to use the label.
+    """
+    told = small(classes=400)
+    x = torch.rand(1, *told.img_size, generator=generator_from(3), dtype=torch.float64)
+    logits = told.discriminate(x.expand(400, -1, -1, -1), torch.arange(400))
+    last = told.discriminator.features(x)[-1]
+    expected = last.norm() / last.numel() ** 0.5
+    # The standard deviation of 400 draws is known to 1 / sqrt(800) = 3.5%; five times that.
+    assert abs(logits.std() / expected - 1) < 0.18
+
+
 def test_labels_that_do_not_fit():
     gan, told = small(), small(classes=3)
     z = gan.prior(2, generator=generator_from(1))

@@ -9,6 +9,7 @@ from torch import Tensor
 from course_lib.operators import (
     MRI,
     Blur,
+    Composition,
     CompressedSensing,
     Denoising,
     Downsampling,
@@ -66,6 +67,13 @@ CLOSED_FORMS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "mri-complex": lambda dtype: MRI(random_mask(6, 5), (2, 6, 5)),
 }
 ITERATIVE: dict[str, Callable[[torch.dtype], LinearOperator]] = {
+    "blur-seen-in-part": lambda dtype: Composition(
+        Inpainting(random_mask(2, 9, 8)), Blur(random(1, 1, 2, 3, dtype=dtype), (2, 9, 8))
+    ),
+    "downsampling-seen-in-part": lambda dtype: Composition(
+        Inpainting(random_mask(1, 6, 5)),
+        Downsampling((1, 12, 10), 2, random(1, 1, 3, 4, dtype=dtype)),
+    ),
     "mri-coils-real": lambda dtype: MRI(random_mask(6, 7), (1, 6, 7), coils(3, 6, 7, dtype=dtype)),
     "mri-coils-complex": lambda dtype: MRI(
         random_mask(5, 6), (2, 5, 6), coils(2, 5, 6, dtype=dtype)

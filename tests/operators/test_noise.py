@@ -78,3 +78,45 @@ def test_psnr_of_white_noise():
     x = torch.full((1, 256, 256), 0.5, dtype=torch.float64)
     psnr = -10 * (op(x, generator=seeded()) - x).square().mean().log10()
     assert psnr == pytest.approx(20.17, abs=0.05)  # 65,536 draws: 0.02 dB
+
+
+def test_gaussian_likelihood_is_that_of_torch():
+    clean, y = torch.rand(2, 3, 1, 4, 5, generator=seeded(), dtype=torch.float64)
+    expected = -torch.distributions.Normal(clean, 0.03).log_prob(y).flatten(1).sum(1)
+    found = GaussianNoise(0.03).negative_log_likelihood(clean, y)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert (GaussianNoise(0.03).std(clean) == 0.03).all()
+    with pytest.raises(ValueError, match="sigma is 0, and y = A"):
+        GaussianNoise(0.0).negative_log_likelihood(clean, y)
+
+
+def test_poisson_likelihood_is_that_of_torch():
+    noise = PoissonNoise(0.02)
+    clean = 0.1 + torch.rand(3, 1, 4, 5, generator=seeded(), dtype=torch.float64)
+    y = noise(clean, generator=seeded(1))
+    counts = (y / 0.02).round()  # torch refuses 2.9999999999999996 photons
+    expected = -torch.distributions.Poisson(clean / 0.02).log_prob(counts).flatten(1).sum(1)
+    found = noise.negative_log_likelihood(clean, y)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(noise.std(clean), (0.02 * clean).sqrt())
+
+
+def test_poisson_likelihood_goes_on_below_black():
+    """Value and slope are continuous at a hundredth of a photon, and negative rates pull back."""
+    noise, dark = PoissonNoise(1.0), torch.tensor([[0.01]], dtype=torch.float64)
+    photons = torch.full_like(dark, 3.0)
+
+    def value_and_slope(rate):
+        rate = rate.requires_grad_()
+        value = noise.negative_log_likelihood(rate, photons)
+        return value.item(), torch.autograd.grad(value.sum(), rate)[0].item()
+
+    (below, slope_below), (above, slope_above) = (
+        value_and_slope(dark + step) for step in (-1e-9, 1e-9)
+    )
+    # The slope is 1 - 3 / 0.01 = -299; over 2e-9 the value moves by 6e-7, the slope by 6e-5.
+    assert below == pytest.approx(above, abs=1e-6)
+    assert slope_below == pytest.approx(slope_above, abs=1e-3)
+    value, slope = value_and_slope(dark - 5)
+    assert slope < -100
+    assert value > below

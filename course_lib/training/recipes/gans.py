@@ -18,8 +18,8 @@ from course_lib.training.loop import Batch, Dataset, Objective, Settings
 from course_lib.training.recipes.classifier import Labelled
 from course_lib.training.recipes.recipe import Figure, Recipe
 
-INVERTED = 8  # held-out images that are looked for in the range
-INVERSION = {"sigma": 0.02, "restarts": 4, "steps": 100}
+INVERTED = 16  # held-out images that are looked for in the range
+INVERSION = {"sigma": 0.02, "restarts": 8, "steps": 150}
 
 
 class RelativisticGame(Objective):
@@ -75,7 +75,7 @@ def evaluate(gan: GAN, held_out: Dataset) -> dict[str, Figure]:
     batch = held_out[torch.arange(len(held_out))]
     x, label = batch if isinstance(batch, tuple) else (batch, None)
     with torch.no_grad():
-        samples = gan.eval().sample(len(x), generator=generator_from(0), label=label)
+        samples = gan.sample(len(x), generator=generator_from(0), label=label)
     spread = average_pairwise_distance(samples) / average_pairwise_distance(x)
     figures = {"spread": Figure(spread.item(), "of the spread of the data", "samples", len(x))}
     if label is None:

@@ -31,6 +31,7 @@ class Recipe:
             loop minimises.
         evaluate: from the trained model and the held-out set to the figures of the card.
         prepare: from the set of images to what the objective expects (labels, for instance).
+        start: changes the fresh weights of the model, for instance to those of a simpler one.
         evaluate_training: further figures, from the model, the held-out and the training set.
     """
 
@@ -45,4 +46,5 @@ class Recipe:
     evaluate: Callable[[nn.Module, Dataset], dict[str, Figure]]
     settings: Settings
     prepare: Callable[[Dataset], Dataset] = field(default=lambda images: images)
+    start: Callable[[nn.Module], None] = field(default=lambda model: None)
     evaluate_training: Callable[[nn.Module, Dataset, Dataset], dict[str, Figure]] | None = None

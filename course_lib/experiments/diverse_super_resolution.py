@@ -1,0 +1,494 @@
+"""Numbers of chapter 12: many images for one measurement, and whether they are the right ones."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from course_lib.data.worlds import load_world
+from course_lib.experiments.untrained_priors import bicubic
+from course_lib.inference import (
+    bicubic_downsampling,
+    consistency_projection,
+    draw_images,
+    expected_consistency,
+    label_posterior,
+    latent_ambiguity,
+    latent_divergence,
+    super_resolve,
+)
+from course_lib.metrics import average_pairwise_distance, lr_psnr, naturalness, psnr, ssim
+from course_lib.models import load_pretrained, read_card
+from course_lib.models.hvae import HVAE
+from course_lib.models.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
+from course_lib.operators import Downsampling, LinearOperator, gaussian_kernel, wrap_kernel
+from course_lib.random import generator_from
+from course_lib.results import Result, experiment
+from course_lib.training.recipes import find_recipe
+from course_lib.training.recipes.gans import read_samples
+from course_lib.training.recipes.measurement_encoders import HOLE, hole, noisy_downsampling
+
+CHAPTER = "12_diverse_super_resolution"
+IMG_SIZE = (1, 64, 64)
+FACTORS = (4, 8, 16)
+TEMPERATURES = (0.1, 0.8)  # those of the source's table
+SWEEP = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 4)}  # images, samples of each
+READING = {"x8": (8, 0.05), "x16": (16, 0.01)}  # factor, and noise, of plates to read
+WORLDS = ("portraits", "plates")
+
+
+@experiment(CHAPTER, cheap=True)
+def priors(budget: str) -> list[Result]:
+    """Figures of the hierarchical and the flat VAEs, from their cards."""
+    results = []
+    for world in WORLDS:
+        names = {
+            f"hvae_{world}64": "hvae",
+            f"vae_{world}64_compact": "flat",
+            f"vae_{world}64": "conv",
+        }
+        for name, kind in names.items():
+            card = read_card(name)
+            figures = {key: f for key, f in card["figures"].items() if key != "noise_std"}
+            results += [
+                Result(
+                    f"{key}_{kind}_{world}", f["value"], f["unit"], None, f["data"], f["n"],
+                    card["seed"],
+                )
+                for key, f in figures.items()
+            ]  # fmt: skip
+            results += [
+                Result(f"parameters_{kind}_{world}", card["parameters"], "", None, name, 1, None),
+                Result(
+                    f"minutes_{kind}_{world}",
+                    card["minutes"],
+                    "min",
+                    None,
+                    card["machine"],
+                    1,
+                    None,
+                ),
+            ]
+    encoders = [f"portraits64_x{s}" for s in FACTORS] + ["portraits64_hole"]
+    encoders += [f"plates64_{key}" for key in READING]
+    for name in encoders:
+        card = read_card(f"encoder_{name}")
+        results += [
+            Result(
+                f"minutes_encoder_{name}", card["minutes"], "min", None, card["machine"], 1, None
+            ),
+            Result(
+                f"divergence_{name}",
+                card["figures"]["divergence"]["value"],
+                "nats per image",
+                None,
+                "held-out images",
+                card["figures"]["divergence"]["n"],
+                card["seed"],
+            ),
+        ]
+    return results
+
+
+class Problem(NamedTuple):
+    """Held-out portraits, their measurement, and what draws images for it."""
+
+    op: LinearOperator
+    x: Tensor
+    y: Tensor
+    draw: dict[str, Callable[[int, float], Tensor]]  # (samples, temperature) to (S, B, C, H, W)
+
+
+def portraits_at(factor: int, n: int) -> Problem:
+    """Super-resolution of n held-out portraits by the HVAE and by the flow."""
+    op = bicubic_downsampling(IMG_SIZE, factor)
+    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    y = op.A(x)
+    hvae, encoder = (
+        load_pretrained("hvae_portraits64"),
+        load_pretrained(f"encoder_portraits64_x{factor}"),
+    )
+    flow = load_pretrained("flow_sr_portraits64")
+
+    def by_hvae(samples: int, temperature: float) -> Tensor:
+        parts = [
+            super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(32)
+        ]
+        return torch.cat(parts, 1)
+
+    def by_flow(samples: int, temperature: float) -> Tensor:
+        generator = generator_from(0)
+        with torch.no_grad():
+            parts = [
+                flow.sample(
+                    part, samples, factor=factor, temperature=temperature, generator=generator
+                )
+                for part in y.split(32)
+            ]
+        return torch.cat(parts, 1)
+
+    return Problem(op, x, y, {"hvae": by_hvae, "flow": by_flow})
+
+
+@experiment(CHAPTER)
+def comparison(budget: str) -> list[Result]:
+    """The table of the source: fidelity, consistency, diversity, naturalness, by method."""
+    n, samples = SIZES[budget]
+    results = []
+    for factor in FACTORS:
+        problem = portraits_at(factor, n)
+        regression = load_pretrained(f"srresnet_portraits64_x{factor}")
+        with torch.no_grad():
+            single = {"bicubic": bicubic(problem.y, 64), "srresnet": regression(problem.y)}
+        for method, image in single.items():
+            results += scores(f"{method}_x{factor}", image[None], problem)
+        for temperature in TEMPERATURES:
+            for method, draw in problem.draw.items():
+                drawn = draw(samples, temperature)
+                label = f"{method}_x{factor}_t{temperature:g}"
+                results += scores(label, drawn, problem)
+                projected = consistency_projection(problem.op, drawn, problem.y)
+                results += scores(f"{label}_cons", projected, problem)
+                if method == "hvae":
+                    results += projection_gains(label, drawn, projected, problem.x)
+    return results
+
+
+def scores(label: str, drawn: Tensor, problem: Problem) -> list[Result]:
+    """Of samples (S, B, C, H, W): means over images, of the first sample where one is enough."""
+    x, y, op = problem.x, problem.y, problem.op
+    data, n = f"held-out portraits, {len(drawn)} samples each", len(x)
+    first = drawn[0]
+    found = {
+        "psnr": (psnr(first, x), "dB", 0.3),
+        "ssim": (ssim(first, x), "", 0.02),
+        "lr_psnr": (lr_psnr(first, y, op.A), "dB", 0.5),
+        "naturalness": (naturalness(first), "", 0.3),
+    }
+    if len(drawn) > 1:
+        found["apd"] = (1e4 * average_pairwise_distance(drawn), "1e-4", 3.0)
+        found["psnr_mean"] = (psnr(drawn.mean(0), x), "dB", 0.3)
+    return [
+        Result(f"{key}_{label}", values.mean().item(), unit, tolerance, data, n, 0)
+        for key, (values, unit, tolerance) in found.items()
+    ]
+
+
+def projection_gains(label: str, drawn: Tensor, projected: Tensor, x: Tensor) -> list[Result]:
+    """How much nearer the projection brings each sample, and how exact Pythagoras is."""
+    before, after = (_squares(samples - x) for samples in (drawn, projected))
+    moved = _squares(projected - drawn)
+    gain = 10 * (before / after).log10()
+    data, n = "all samples of held-out portraits", gain.numel()
+    return [
+        Result(f"gain_{label}", gain.mean().item(), "dB", 0.2, data, n, 0),
+        Result(f"least_gain_{label}", gain.min().item(), "dB", None, data, n, 0),
+        Result(f"lost_{label}", (gain < 0).double().mean().item(), "of samples", 0.0, data, n, 0),
+        Result(
+            f"pythagoras_{label}",
+            ((after + moved - before).abs() / before).max().item(),
+            "relative",
+            None,
+            data,
+            n,
+            0,
+        ),
+    ]
+
+
+def _squares(difference: Tensor) -> Tensor:
+    return difference.double().square().flatten(-3).sum(-1)
+
+
+@experiment(CHAPTER)
+def sweep(budget: str) -> list[Result]:
+    """Diversity, naturalness and fidelity of projected samples against the temperature."""
+    n, samples = SIZES[budget]
+    results = []
+    for factor in FACTORS:
+        problem = portraits_at(factor, min(n, 64))
+        for temperature in SWEEP if budget != "smoke" else SWEEP[-1:]:
+            drawn = problem.draw["hvae"](samples, temperature)
+            drawn = consistency_projection(problem.op, drawn, problem.y)
+            data = f"held-out portraits, {samples} samples each, projected"
+            label, count = f"x{factor}_{temperature:g}", len(problem.x)
+            results += [
+                Result(
+                    f"sweep_apd_{label}",
+                    1e4 * average_pairwise_distance(drawn).mean().item(),
+                    "1e-4",
+                    3.0,
+                    data,
+                    count,
+                    0,
+                ),
+                Result(
+                    f"sweep_naturalness_{label}",
+                    naturalness(drawn[0]).mean().item(),
+                    "",
+                    0.3,
+                    data,
+                    count,
+                    0,
+                ),
+                Result(
+                    f"sweep_psnr_{label}",
+                    psnr(drawn[0], problem.x).mean().item(),
+                    "dB",
+                    0.3,
+                    data,
+                    count,
+                    0,
+                ),
+            ]
+    return results
+
+
+@experiment(CHAPTER)
+def ambiguity(budget: str) -> list[Result]:
+    """U_k against k for each factor, and C_E of the encoders beside the U_k of their k."""
+    n, _ = SIZES[budget]
+    results = []
+    hvae = load_pretrained("hvae_portraits64")
+    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    latents = hvae.encode(x, generator=generator_from(1)).latents
+    data = "held-out portraits, grey levels of 255"
+    ends = last_groups(hvae)
+    for factor in FACTORS:
+        op = bicubic_downsampling(IMG_SIZE, factor)
+        for k in (0, *ends):
+            spread = latent_ambiguity(hvae, op, latents[:k], generator=generator_from(2), n=n)
+            results.append(
+                Result(f"u_x{factor}_{k}", 255 * spread.item(), "grey levels", 0.5, data, n, 2)
+            )
+        encoder = load_pretrained(f"encoder_portraits64_x{factor}")
+        y = op.A(x)
+        told = draw_told(hvae, encoder, y)
+        drawn = draw_images(hvae, told, generator=generator_from(3))
+        consistency = 255 * expected_consistency(op, drawn[None], y).item()
+        results += [
+            Result(f"ce_x{factor}", consistency, "grey levels", 0.5, data, n, 3),
+            Result(f"k_x{factor}", encoder.k, f"of {len(hvae.sides)}", 0.0, data, n, None),
+        ]
+    return results
+
+
+@torch.no_grad()
+def draw_told(hvae: HVAE, encoder, y: Tensor, seed: int = 0) -> list[Tensor]:
+    """One draw of z_<k from q(z_<k | y)."""
+    features, generator, latents = encoder.features(y), generator_from(seed), []
+
+    def draw(index, state, prior):
+        q = encoder.posterior(index, state, features, prior)
+        noise = torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype)
+        latents.append(q.mean + q.stddev * noise)
+        return latents[-1]
+
+    hvae.decoder.descend(draw, len(y), stop=encoder.k)
+    return latents
+
+
+def last_groups(hvae: HVAE) -> list[int]:
+    """Numbers k of groups worth a look: every other one at 1 x 1, and each finer one."""
+    vector = hvae.groups_up_to(1)
+    return [*range(2, vector + 1, 2), *range(vector + 1, len(hvae.sides) + 1)]
+
+
+@experiment(CHAPTER, cheap=True)
+def linear_world(budget: str) -> list[Result]:
+    """C_E and U_k where everything is Gaussian: for the optimal encoder and for an unsure one."""
+    n = 4000
+    hvae = aliased_hierarchy()
+    op = aliasing_sensor()
+    matrix = dense(op)
+    x = draw_images(hvae, [], generator=generator_from(1), n=n)
+    y = op.A(x)
+    data, results = "linear-Gaussian world, 8 x 8 to 4 x 4", []
+    for k in (1, 2):
+        told = hvae.encode(x, generator=generator_from(2)).latents[:k]
+        spread = latent_ambiguity(hvae, op, told, generator=generator_from(3)).item()
+        results.append(Result(f"linear_u_{k}", spread, "", 0.002, data, n, 3))
+        for words, r in (("optimal", 1.0), ("unsure", 1.5)):
+            encoder = LinearMeasurementEncoder(hvae, matrix, k)
+            encoder.laws = [(gain, r * std) for gain, std in encoder.laws]
+            drawn = draw_images(hvae, draw_told(hvae, encoder, y), generator=generator_from(4))
+            found = expected_consistency(op, drawn[None], y).item()
+            nats = latent_divergence(hvae, encoder, x, y, generator=generator_from(5))
+            results += [
+                Result(f"linear_ce_{k}_{words}", found, "", 0.002, data, n, 4),
+                Result(
+                    f"linear_kl_{k}_{words}", nats.sum(1).mean().item(), "nats", 0.1, data, n, 5
+                ),
+            ]
+    return results
+
+
+def aliasing_sensor() -> Downsampling:
+    """Half the resolution of 8 x 8, behind a Gaussian that is too narrow to prevent aliases."""
+    kernel = wrap_kernel(gaussian_kernel(std=0.8).double(), (8, 8))
+    return Downsampling((1, 8, 8), 2, kernel)
+
+
+def dense(op: LinearOperator) -> Tensor:
+    """The matrix (m, n) of an operator on small images."""
+    n = math.prod(op.img_size)
+    return op.A(torch.eye(n, dtype=torch.float64).view(n, *op.img_size)).flatten(1).T
+
+
+@experiment(CHAPTER)
+def shared_groups(budget: str) -> list[Result]:
+    """Deviation of pixels among samples that share the first k groups of a held-out image."""
+    n, samples = SIZES[budget]
+    results = []
+    for world in WORLDS:
+        hvae = load_pretrained(f"hvae_{world}64")
+        count = min(n, 32)
+        x = load_world(world, "test", count, quiet=True)[torch.arange(count)]
+        latents = hvae.encode(x, generator=generator_from(1)).latents
+        for k in (0, *last_groups(hvae)):
+            drawn = share(hvae, latents[:k], count, samples)
+            spread = drawn.std(0).flatten(1).square().mean(1).sqrt().mean().item()
+            data = f"held-out {world}, {samples} samples each"
+            results.append(Result(f"shared_{world}_{k}", spread, "", 0.01, data, count, 2))
+    return results
+
+
+@torch.no_grad()
+def share(
+    hvae: HVAE, latents: Sequence[Tensor], count: int, samples: int, temperature: float = 1.0
+) -> Tensor:
+    """Samples (S, B, C, H, W) that share given latents and nothing else."""
+    repeated = [z.repeat(samples, 1, 1, 1) for z in latents]
+    drawn = hvae.sample(samples * count, temperature, repeated, generator=generator_from(2))
+    return drawn.unflatten(0, (samples, count))
+
+
+class Reading(NamedTuple):
+    """What is read on samples of plates, and what the measurement says."""
+
+    frequencies: Tensor  # (B, 36), of the characters read on the samples
+    posterior: Tensor  # (B, 36), p(character | y) by brute force
+    effective_draws: Tensor  # (B,), behind the posterior
+    truth: Tensor  # (B,), the true characters
+    samples: Tensor  # (S, B, 1, 64, 64)
+
+
+def read_plates(key: str, n: int, samples: int, draws: int, temperature: float = 0.8) -> Reading:
+    """Characters drawn for measurements of held-out plates, beside the true posterior.
+
+    The samples are read by the reader of chapter 6 at full resolution, where it errs in one plate
+    of a hundred; the posterior weighs `draws` plates of the training world by how well they
+    explain y.
+    """
+    factor, sigma = READING[key]
+    op = noisy_downsampling(factor, sigma)
+    held_out = load_world("plates", "test", n, quiet=True)
+    x, truth = held_out[torch.arange(n)], held_out.labels[:n]
+    y = op(x, generator=generator_from(1))
+    hvae, encoder = load_pretrained("hvae_plates64"), load_pretrained(f"encoder_plates64_{key}")
+    drawn = torch.cat(
+        [super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(16)], 1
+    )
+    character = read_samples(drawn.flatten(0, 1)).character.view(samples, n)
+    frequencies = torch.nn.functional.one_hot(character, 36).double().mean(0)
+    world = load_world("plates", "train", draws, quiet=True)
+    posterior = label_posterior(op, y, world, world.labels, sigma=sigma, classes=36)
+    return Reading(
+        frequencies, posterior.probabilities.double(), posterior.effective_draws, truth, drawn
+    )
+
+
+@experiment(CHAPTER)
+def reading(budget: str) -> list[Result]:
+    """Drawn characters against the true posterior: distance, accuracy, diversity, calibration."""
+    n, samples, draws = {
+        "smoke": (4, 4, 2000),
+        "class": (32, 8, 16_000),
+        "full": (128, 16, 64_000),
+    }[budget]
+    results = []
+    for key in READING:
+        found = read_plates(key, n, samples, draws)
+        p, q, truth = found.frequencies, found.posterior, found.truth
+        data = f"held-out plates, {key}, {samples} samples each"
+        values = {
+            "distance": ((p - q).abs().sum(1) / 2, 0.05),
+            "right": (p.gather(1, truth[:, None])[:, 0], 0.05),
+            "posterior_right": (q.gather(1, truth[:, None])[:, 0], 0.05),
+            "distinct": ((p > 0).double().sum(1), 0.5),
+            "posterior_distinct": ((1 - (1 - q) ** samples).sum(1), 0.5),
+            "effective_draws": (found.effective_draws.double(), None),
+        }
+        results += [
+            Result(f"read_{name}_{key}", v.mean().item(), "", tolerance, data, n, 1)
+            for name, (v, tolerance) in values.items()
+        ]
+        for place, (stated, happened, count) in enumerate(calibration(p, truth)):
+            results += [
+                Result(f"stated_{key}_{place}", stated, "", 0.1, data, count, 1),
+                Result(f"happened_{key}_{place}", happened, "", 0.2, data, count, 1),
+            ]
+    drawn = load_pretrained("hvae_plates64").sample(
+        200 if budget == "smoke" else 2000, generator=generator_from(0)
+    )
+    read = read_samples(drawn)
+    data = "samples of the prior at temperature 1"
+    return [
+        *results,
+        Result("prior_readable", read.readable, "reader above 0.9", 0.05, data, len(drawn), 0),
+        Result("prior_characters", read.characters, "of 36", 3.0, data, len(drawn), 0),
+    ]
+
+
+def calibration(p: Tensor, truth: Tensor) -> list[tuple[float, float, int]]:
+    """Stated probability and frequency of being true, in fifths of the scale above zero."""
+    right = torch.nn.functional.one_hot(truth, p.shape[1]).double()
+    bins = []
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        inside = (p > low) & (p <= low + 0.2)
+        if inside.any():
+            count = int(inside.sum())
+            bins.append((p[inside].mean().item(), right[inside].mean().item(), count))
+    return bins
+
+
+@experiment(CHAPTER)
+def missing_square(budget: str) -> list[Result]:
+    """The same machinery for a hole in the face."""
+    n, samples = SIZES[budget]
+    op = hole()
+    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    y = op.A(x)
+    hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_hole")
+    parts = [super_resolve(hvae, encoder, part, samples, 0.8, op=op) for part in y.split(32)]
+    drawn = torch.cat(parts, 1)
+    inside = (..., HOLE, HOLE)
+    data = f"held-out portraits, {samples} samples each, inside the square"
+    found = {
+        "psnr": (psnr(drawn[0][inside], x[inside]), "dB", 0.3),
+        "apd": (1e4 * average_pairwise_distance(drawn[inside]), "1e-4", 5.0),
+    }
+    return [
+        Result(f"hole_{name}", values.mean().item(), unit, tolerance, data, n, 0)
+        for name, (values, unit, tolerance) in found.items()
+    ]
+
+
+@experiment(CHAPTER)
+def cost(budget: str) -> list[Result]:
+    """Seconds for sixteen solutions of one portrait at x8, projected."""
+    problem = portraits_at(8, 1)
+    hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_x8")
+    super_resolve(hvae, encoder, problem.y, 1)
+    start = time.perf_counter()
+    super_resolve(hvae, encoder, problem.y, 16, 0.8)
+    seconds = time.perf_counter() - start
+    steps = find_recipe("encoder_portraits64_x8").settings.steps
+    return [
+        Result("seconds_sixteen", seconds, "s", None, "one portrait, 16 samples at x8", 16, 0),
+        Result("steps_encoder", steps, "steps", None, "encoder_portraits64_x8", 1, None),
+    ]

@@ -1,0 +1,207 @@
+"""A flat VAE with one latent vector, and finer groups of latents below it."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.models.blocks import ResidualBlock, conv, down_stage, up_stage
+from course_lib.models.hvae import HVAE, Group, TopDown, Widths, parse_blocks
+from course_lib.models.likelihoods import GaussianHead
+from course_lib.models.vae import VAE
+
+MAPS = 32  # between a vector and the coarsest maps
+VECTOR_PRIOR = 192  # hidden units of the prior of a group at 1 x 1
+
+
+class Stages(nn.Module):
+    """The encoder of `compact_vae`, whose maps after each stage are kept.
+
+    Args:
+        channels: of the stages.
+        blocks: residual blocks of a stage; a first stage that halves an image has one.
+        inputs: channels of the image.
+        side: of the image.
+        width: of the vector at the end.
+        halves: which stages halve the resolution; all by default.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        blocks: int,
+        inputs: int,
+        side: int,
+        width: int,
+        halves: Sequence[bool] | None = None,
+    ) -> None:
+        super().__init__()
+        halves = [True] * len(channels) if halves is None else list(halves)
+        stem = {"blocks": 1, "size": 5} if halves[0] else {"blocks": blocks}
+        pairs = list(zip((inputs, *channels), channels, strict=False))
+        self.stages = nn.ModuleList(
+            down_stage(*pair, **(stem if depth == 0 else {"blocks": blocks}), stride=1 + half)
+            for depth, (pair, half) in enumerate(zip(pairs, halves, strict=True))
+        )
+        coarsest = side // 2 ** sum(halves)
+        self.gather = nn.Sequential(
+            nn.SiLU(),
+            conv(channels[-1], MAPS, 1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(MAPS * coarsest**2, width),
+            nn.Unflatten(1, (width, 1, 1)),
+        )
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        maps = {}
+        for stage in self.stages:
+            x = stage(x)
+            maps[x.shape[-1]] = x
+        return maps | {1: self.gather(x)}
+
+
+def stacked_vae(
+    *,
+    dec_blocks: str,
+    latents: Widths,
+    channels: Sequence[int] = (32, 64, 96),
+    width: int = 512,
+    blocks: int = 2,
+    tail: int = 16,
+    img_size: tuple[int, int, int] = (1, 64, 64),
+) -> HVAE:
+    """Groups at 1 x 1 share the vector of the flat VAE, finer ones draw on maps of its decoder.
+
+    Args:
+        dec_blocks: in the notation of `parse_blocks`, for instance "1x4,8m1,8x1,16m8". The first
+            side after 1 is that of the decoder's coarsest maps, and sides double from there.
+        latents: channels of the latents, by the side of their group.
+        channels, width, blocks, tail: as in `compact_vae`.
+        img_size: (C, S, S).
+    """
+    up = channels[::-1]
+    side = img_size[1]
+    coarsest = side // 2 ** len(channels)
+    widths = {"1": width} | {str(coarsest * 2**k): c for k, c in enumerate(up)}
+    stages = parse_blocks(dec_blocks)
+    enlargements = {
+        coarsest: nn.Sequential(
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(width, MAPS * coarsest**2),
+            nn.Unflatten(1, (MAPS, coarsest, coarsest)),
+            conv(MAPS, up[0]),
+            *(ResidualBlock(up[0]) for _ in range(blocks)),
+        )
+    } | {coarsest * 2 ** (k + 1): up_stage(a, b, blocks) for k, (a, b) in enumerate(pairwise(up))}
+    groups = []
+    for at, mixin in stages:
+        enlarge = None if mixin is None else enlargements.pop(at)
+        groups.append(
+            _group(
+                at, mixin, widths[str(at)], latents[str(at)], enlarge, 1 / math.sqrt(len(stages))
+            )
+        )
+    decoder = TopDown(
+        groups,
+        widths,
+        GaussianHead(tail, img_size[0]),
+        tail=nn.Sequential(
+            *enlargements.values(), nn.SiLU(), nn.Upsample(scale_factor=2), conv(up[-1], tail)
+        ),
+    )
+    encoder = Stages(channels, blocks=blocks, inputs=img_size[0], side=side, width=width)
+    return HVAE(encoder, decoder, img_size=img_size)
+
+
+def _group(
+    side: int, mixin: int | None, width: int, latents: int, enlarge: nn.Module | None, scale: float
+) -> Group:
+    """Heads of one or two layers; what is added to the maps starts at zero, but for latents."""
+    z_proj = conv(latents, width, 1)
+    if side == 1:
+        middle, size, foreseen, resnet = VECTOR_PRIOR, 1, 0, nn.Identity()
+    else:
+        middle, size, foreseen, resnet = width // 2, 3, width, ResidualBlock(width)
+        for parameter in resnet.second.parameters():
+            parameter.data.zero_()
+    z_proj.weight.data *= scale
+    z_proj.bias.data.zero_()
+    prior = nn.Sequential(
+        nn.SiLU(),
+        conv(width, middle, size),
+        nn.SiLU(),
+        conv(middle, 2 * latents + foreseen, size),
+    )
+    for parameter in prior[-1].parameters():
+        parameter.data.zero_()
+    return Group(
+        side,
+        mixin,
+        width=width,
+        latents=latents,
+        enc=posterior_head(side, width, latents),
+        prior=prior,
+        z_proj=z_proj,
+        resnet=resnet,
+        enlarge=enlarge,
+        residual=True,
+    )
+
+
+def posterior_head(side: int, width: int, latents: int) -> nn.Module:
+    """From the maps and the features of an image (2 width) to mean and log std (2 latents)."""
+    if side == 1:
+        return nn.Sequential(nn.SiLU(), conv(2 * width, 2 * latents, 1))
+    return nn.Sequential(nn.SiLU(), conv(2 * width, width), nn.SiLU(), conv(width, 2 * latents))
+
+
+@torch.no_grad()
+def start_from_vae(model: HVAE, vae: VAE) -> None:
+    """Copy a `compact_vae` of the same channels: its latent is dealt out to the groups at 1 x 1.
+
+    Its d numbers go to the last of those groups; the groups before them are new, and begin with
+    nothing to say. So the model first draws what the VAE draws.
+
+    Raises:
+        ValueError: the groups do not add up to d from behind.
+    """
+    _, *stages, _, to_maps = vae.encoder[0]
+    _, _, to_width, _, to_latent = vae.encoder[1:]
+    for mine, theirs in zip(model.encoder.stages, stages, strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    model.encoder.gather[1].load_state_dict(to_maps.state_dict())
+    model.encoder.gather[4].load_state_dict(to_width.state_dict())
+
+    from_latent, _, to_grid, _, maps = vae.decoder
+    groups = model.decoder.dec_blocks
+    vector, width = [group for group in groups if group.side == 1], groups[0].width
+    model.decoder.bias_xs[0].copy_(from_latent.bias[None, :, None, None])
+    weight, bias = (p.unflatten(0, (2, -1)) for p in (to_latent.weight, to_latent.bias))
+    ends = weight.shape[1] - torch.tensor([0, *(g.latents for g in reversed(vector))]).cumsum(0)
+    if 0 not in ends:
+        raise ValueError(
+            "start_from_vae: the last groups at 1 x 1 must have as many latents together as the "
+            f"VAE has, {weight.shape[1]}, got {[group.latents for group in vector]}."
+        )
+    for group, end in zip(reversed(vector), ends.tolist(), strict=False):
+        head, part = group.enc[-1], slice(end - group.latents, end)
+        head.weight.zero_()
+        head.bias.zero_()
+        if end > 0:
+            head.weight[:, width:, 0, 0] = weight[:, part].flatten(0, 1)
+            head.bias.copy_(bias[:, part].flatten())
+            group.z_proj.weight.copy_(from_latent.weight[:, part, None, None])
+    grid = next(group for group in groups if group.side > 1).enlarge
+    grid[2].load_state_dict(to_grid.state_dict())
+    depth = len(grid) - 4
+    for mine, theirs in zip(grid[4:], maps[:depth], strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    stages = [group.enlarge for group in groups if group.side > 1 and group.enlarge is not None][1:]
+    stages += [*model.decoder.tail, *model.decoder.out_net.mean[:2]]
+    for mine, theirs in zip(stages, maps[depth:-1], strict=True):
+        mine.load_state_dict(theirs.state_dict())

@@ -1,0 +1,180 @@
+"""Encoders that tell the first latents of a hierarchical VAE from a measurement."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor, nn
+
+from course_lib.inference import bicubic_downsampling, latent_divergence, super_resolve
+from course_lib.metrics import average_pairwise_distance, lr_psnr, psnr
+from course_lib.models.hvae import HVAE
+from course_lib.models.measurement_encoder import MeasurementEncoder
+from course_lib.models.pretrained import load_pretrained
+from course_lib.operators import Downsampling, GaussianNoise, Inpainting, LinearOperator
+from course_lib.random import generator_from
+from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
+from course_lib.training.recipes.recipe import Figure, Recipe
+
+IMG_SIZE = (1, 64, 64)
+SIDES = [1] * 10 + [8] * 2 + [16]  # of the groups of both priors
+HOLE = slice(20, 44)  # rows and columns of the square that is lost
+
+
+class LatentDivergence(Objective):
+    """KL between the posteriors of z_<k given the image and given its measurement, in nats.
+
+    The prior is frozen, and not a part of what is saved.
+    """
+
+    def __init__(
+        self, model: MeasurementEncoder, held_out: Tensor, *, prior: str, op: LinearOperator
+    ) -> None:
+        self.model, self.held_out, self.op = model, held_out, op
+        self.hvae = load_pretrained(prior, held_out.device)
+
+    def loss(
+        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.autocast(batch.device.type, enabled=False):
+            y = self.op(batch, generator=generator)
+        nats = latent_divergence(self.hvae, self.model, batch, y, generator=generator).mean(0)
+        figures = {f"group_{index}": part for index, part in enumerate(nats.detach())}
+        return nats.sum(), figures
+
+    def preview(self, model: nn.Module) -> Tensor:
+        """Eight held-out images, what was measured of them, and five draws for each."""
+        shown = self.held_out[:8]
+        y = self.op(shown, generator=generator_from(1))
+        drawn = super_resolve(self.hvae, model, y, 5, op=self.op, consistent=noiseless(self.op))
+        return torch.cat([shown, self.op.A_dagger(y), *drawn])
+
+
+def noiseless(op: LinearOperator) -> bool:
+    """Whether samples may be projected onto the measurement."""
+    return op.noise_model is None
+
+
+def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], dict[str, Figure]]:
+    """Divergence on held-out images; fidelity, consistency and diversity of four draws each."""
+
+    @torch.no_grad()
+    def evaluate(model: nn.Module, held_out: Dataset) -> dict[str, Figure]:
+        hvae = load_pretrained(prior)
+        x = held_out[torch.arange(len(held_out))]
+        y = op(x, generator=generator_from(1))
+        nats = latent_divergence(hvae, model, x, y, generator=generator_from(0))
+        drawn = super_resolve(hvae, model, y, 4, consistent=False, op=op)
+        found = {
+            "divergence": (nats.sum(1).mean().item(), "nats per image"),
+            "groups": (model.k, f"of {len(hvae.sides)}"),
+            "psnr": (psnr(drawn[0], x).mean().item(), "dB, one draw, not projected"),
+            "lr_psnr": (lr_psnr(drawn[0], y, op.A).mean().item(), "dB, one draw, not projected"),
+            "diversity": (
+                average_pairwise_distance(drawn).mean().item(),
+                "mean square, 4 draws",
+            ),
+        }
+        return {
+            key: Figure(value, unit, "held-out images", len(x))
+            for key, (value, unit) in found.items()
+        }
+
+    return evaluate
+
+
+def start_from_prior(model: MeasurementEncoder, hvae: HVAE) -> None:
+    """Where the measurement has the size of the image, features begin as those of the image."""
+    if model.measurement_size == hvae.img_size:
+        model.encoder.load_state_dict(hvae.encoder.state_dict())
+
+
+def encoder_recipe(
+    name: str,
+    description: str,
+    op: LinearOperator,
+    *,
+    world: str,
+    k: int,
+    channels: list[int],
+    halves: list[bool],
+    steps: int,
+) -> Recipe:
+    """An encoder for one operator; k is the number of groups that it tells."""
+    prior = f"hvae_{world}64"
+
+    def start(model: nn.Module) -> None:
+        start_from_prior(model, load_pretrained(prior))
+
+    return Recipe(
+        name=name,
+        description=description,
+        architecture="measurement_encoder",
+        arguments={
+            "measurement_size": list(op.measurement_size),
+            "sides": SIDES[:k],
+            "latents": GROUPS[world],
+            "channels": channels,
+            "halves": halves,
+        },
+        data=world,
+        n_images=next(recipe.n_images for recipe in HVAE_RECIPES if recipe.data == world),
+        held_out=(world, 256),
+        objective=lambda model, held_out: LatentDivergence(model, held_out, prior=prior, op=op),
+        evaluate=evaluator(prior, op),
+        settings=Settings(steps=steps, batch_size=32, clip_norm=100.0),
+        start=start,
+    )
+
+
+def hole() -> Inpainting:
+    """A square in the middle of the face is lost."""
+    mask = torch.ones(IMG_SIZE)
+    mask[:, HOLE, HOLE] = 0
+    return Inpainting(mask)
+
+
+def noisy_downsampling(factor: int, sigma: float) -> Downsampling:
+    """Super-resolution of a noisy measurement."""
+    return replace(bicubic_downsampling(IMG_SIZE, factor), noise_model=GaussianNoise(sigma))
+
+
+# Of a small measurement the first stage keeps the resolution.
+AT_16 = {"channels": [64, 96], "halves": [False, True], "k": 12}
+AT_8 = {"channels": [96], "halves": [False], "k": 12}
+AT_4 = {"channels": [96], "halves": [False], "k": 10}
+AT_64 = {"channels": [32, 64, 96], "halves": [True, True, True], "k": 12}
+
+ENCODER_RECIPES = [
+    *(
+        encoder_recipe(
+            f"encoder_portraits64_x{factor}",
+            f"Latents of hvae_portraits64 from portraits at 1/{factor} of their resolution",
+            bicubic_downsampling(IMG_SIZE, factor),
+            world="portraits",
+            steps=1200,
+            **form,
+        )
+        for factor, form in ((4, AT_16), (8, AT_8), (16, AT_4))
+    ),
+    encoder_recipe(
+        "encoder_portraits64_hole",
+        "Latents of hvae_portraits64 from portraits without the middle of the face",
+        hole(),
+        world="portraits",
+        steps=1000,
+        **AT_64,
+    ),
+    *(
+        encoder_recipe(
+            f"encoder_plates64_x{factor}",
+            f"Latents of hvae_plates64 from plates at 1/{factor}, noise {sigma}",
+            noisy_downsampling(factor, sigma),
+            world="plates",
+            steps=1200,
+            **form,
+        )
+        for factor, sigma, form in ((8, 0.05, AT_8), (16, 0.01, AT_4))
+    ),
+]

@@ -1,0 +1,95 @@
+"""What the objective of the hierarchies pays for, group by group."""
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from course_lib.models.stacked_vae import stacked_vae
+from course_lib.random import generator_from
+from course_lib.training.recipes import hvaes
+from course_lib.training.recipes.hvaes import CoarseFirst, openness
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return stacked_vae(
+        dec_blocks="1x4,8m1,16m8",
+        latents={"1": 2, "8": 2, "16": 1},
+        channels=(4, 6, 8),
+        width=12,
+        blocks=1,
+        tail=4,
+    )
+
+
+@pytest.fixture
+def x():
+    return torch.rand(16, 1, 64, 64, generator=generator_from(1))
+
+
+def gradients(model, x, progress):
+    model.zero_grad()
+    objective = CoarseFirst(model, x, noise_floor=0.05)
+    loss, figures = objective.loss("model", x, progress=progress, generator=generator_from(0))
+    loss.backward()
+    return loss, figures
+
+
+def touched(module) -> bool:
+    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+def test_groups_open_from_coarse_to_fine():
+    assert openness(1, 0.0) == 1.0
+    assert openness(8, 0.0) == openness(16, 0.05) == 0.0
+    assert 0 < openness(8, 0.05) < 1
+    assert openness(8, 0.5) == openness(16, 0.5) == 1.0
+
+
+def test_a_shut_group_costs_nothing_and_learns_no_posterior(model, x):
+    _, figures = gradients(model, x, 0.0)
+    assert figures["rate_8"] == figures["rate_16"] == 0
+    assert not touched(model.decoder.dec_blocks[4].enc)
+    assert not touched(model.decoder.dec_blocks[5].enc)
+    _, figures = gradients(model, x, 0.9)
+    assert touched(model.decoder.dec_blocks[4].enc)
+
+
+def test_without_cuts_the_loss_is_the_bound(model, x, monkeypatch):
+    """All images decoded, no cut, noise at the residual: -ELBO / n for one noise level."""
+    monkeypatch.setattr(hvaes, "CUT", {8: 0.0, 16: 0.0})
+    objective = CoarseFirst(model, x, noise_floor=0.0)
+    monkeypatch.setattr(objective, "_rate_of_vector", lambda *_: torch.zeros(()))
+    monkeypatch.setattr(hvaes, "WHOLE", 1)
+    loss, figures = objective.loss("model", x, progress=0.9, generator=generator_from(0))
+    rates = figures["rate_1"] + figures["rate_8"] + figures["rate_16"]
+    # 1/2 for the residual at its own scale, the rates, and the misfit of the scales.
+    expected = 0.5 + rates / 4096 + figures["misfit"]
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_misfit_trains_the_scale_alone(model, x):
+    """p(x | z) has a scale for each pixel; its likelihood does not move the mean or the latents."""
+    objective = CoarseFirst(model, x, noise_floor=0.05)
+    p = model.decode(model.encode(x[:2]).latents)
+    (-Normal(p.mean.detach(), p.stddev).log_prob(x[:2])).sum().backward()
+    head = model.decoder.out_net
+    assert touched(head.scale)
+    assert not touched(head.mean)
+    assert not touched(model.encoder)
+    assert objective.model is model
+
+
+def test_images_that_train_the_vector_do_not_pull_at_its_posterior(model, x):
+    """The rate would push q to the prior, and no image is there to hold it."""
+    objective = CoarseFirst(model, x, noise_floor=0.05)
+    model.zero_grad()
+    for group in model.decoder.dec_blocks[:4]:
+        for head in (group.enc, group.prior):
+            head[-1].weight.data.normal_(generator=generator_from(3)).mul_(0.1)
+    objective._rate_of_vector(x, generator_from(0)).backward()
+    groups = model.decoder.dec_blocks
+    assert [touched(group.enc) for group in groups[:4]] == [True, True, False, False]
+    assert all(touched(group.prior) for group in groups[:4])
+    assert not touched(model.encoder)

@@ -1,0 +1,115 @@
+"""Recipes of encoders of measurements: operators, the loss, and that they fit their priors."""
+
+import pytest
+import torch
+
+from course_lib.inference import bicubic_downsampling, latent_divergence
+from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.pretrained import build
+from course_lib.models.stacked_vae import stacked_vae
+from course_lib.random import generator_from
+from course_lib.training.recipes import find_recipe, measurement_encoders
+from course_lib.training.recipes.measurement_encoders import (
+    ENCODER_RECIPES,
+    LatentDivergence,
+    hole,
+    noiseless,
+    noisy_downsampling,
+    start_from_prior,
+)
+
+LATENTS = {"1": 2, "8": 3}
+
+
+@pytest.fixture
+def hvae():
+    torch.manual_seed(0)
+    model = stacked_vae(
+        dec_blocks="1x2,8m1",
+        latents=LATENTS,
+        channels=(4, 6, 8),
+        width=12,
+        blocks=1,
+        tail=4,
+    )
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.eval().requires_grad_(False)
+
+
+def encoder(size: int, channels: list[int], halves: list[bool]):
+    torch.manual_seed(1)
+    return measurement_encoder(
+        measurement_size=(1, size, size),
+        sides=[1, 1, 8],
+        latents=LATENTS,
+        channels=channels,
+        halves=halves,
+        width=12,
+        blocks=1,
+    )
+
+
+@pytest.fixture
+def x():
+    return torch.rand(6, 1, 64, 64, generator=generator_from(2))
+
+
+def test_missing_square(x):
+    """24 x 24 pixels in the middle are lost, all others are seen as they are."""
+    op = hole()
+    lost = op.A(torch.ones(1, 1, 64, 64)) == 0
+    assert lost.sum() == 24**2
+    assert lost[..., 20:44, 20:44].all()
+    assert torch.equal(op.A(x)[~lost.expand_as(x)], x[~lost.expand_as(x)])
+    assert noiseless(op)
+
+
+def test_noise(x):
+    op = noisy_downsampling(8, 0.05)
+    assert not noiseless(op)
+    assert noiseless(bicubic_downsampling((1, 64, 64), 8))
+    residual = op(x, generator=generator_from(3)) - op.A(x)
+    # 384 draws: the standard error of a standard deviation is 1 / sqrt(2 n) = 3.6 % of it.
+    assert residual.std().item() == pytest.approx(0.05, rel=0.15)
+
+
+def test_loss_is_the_divergence_and_leaves_the_prior_alone(hvae, x, monkeypatch):
+    monkeypatch.setattr(measurement_encoders, "load_pretrained", lambda name, device: hvae)
+    model, op = encoder(8, [8], [False]), bicubic_downsampling((1, 64, 64), 8)
+    objective = LatentDivergence(model, x, prior="tiny", op=op)
+    loss, figures = objective.loss("model", x, progress=0.0, generator=generator_from(4))
+    nats = latent_divergence(hvae, model, x, op.A(x), generator=generator_from(4))
+    torch.testing.assert_close(loss, nats.sum(1).mean())
+    for index in range(3):
+        torch.testing.assert_close(figures[f"group_{index}"], nats[:, index].mean().detach())
+    loss.backward()
+    assert all(head[-1].weight.grad.abs().max() > 0 for head in model.heads)
+    assert all(p.grad is None for p in hvae.parameters())
+    assert not any("hvae" in name for name in model.state_dict())
+
+
+def test_start_from_the_prior(hvae):
+    """An encoder of whole images begins with the features of the image, others are left alone."""
+    whole, small = encoder(64, [4, 6, 8], [True, True, True]), encoder(8, [8], [False])
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    for model in (whole, small):
+        start_from_prior(model, hvae)
+    own, prior = whole.encoder.state_dict(), hvae.encoder.state_dict()
+    assert own.keys() == prior.keys()
+    assert all(torch.equal(own[name], prior[name]) for name in own)
+    assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+
+
+@pytest.mark.parametrize("recipe", ENCODER_RECIPES, ids=lambda recipe: recipe.name)
+def test_recipe_fits_its_prior(recipe):
+    """Heads have the form of the prior's own, group by group. (On "meta" nothing is allocated.)"""
+    prior = find_recipe(f"hvae_{recipe.data}64")
+    with torch.device("meta"):
+        model = build(recipe.architecture, dict(recipe.arguments))
+        groups = build(prior.architecture, dict(prior.arguments)).decoder.dec_blocks
+    assert model.k <= len(groups)
+    assert model.sides == [group.side for group in groups[: model.k]]
+    for head, group in zip(model.heads, groups, strict=False):
+        shapes = {name: value.shape for name, value in head.state_dict().items()}
+        assert shapes == {name: value.shape for name, value in group.enc.state_dict().items()}

@@ -1,0 +1,79 @@
+"""The two objectives of super-resolution are a likelihood and a mean square error."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal
+from torch.nn.functional import mse_loss
+
+from course_lib.models import SRResNet, SuperResolutionFlow
+from course_lib.models.flow import LOW_STD
+from course_lib.random import generator_from
+from course_lib.training.recipes.classifier import sensor
+from course_lib.training.recipes.super_resolution import (
+    WIDE_STD,
+    NegativeLogLikelihood,
+    SquaredError,
+    gaussian_nats,
+    low_std,
+    rows,
+)
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.rand(n, 1, 16, 16, generator=generator_from(0))
+
+
+def small_flow() -> SuperResolutionFlow:
+    torch.manual_seed(0)
+    return SuperResolutionFlow(steps=(1, 2), lifting=1, features=4, blocks=1, hidden=4)
+
+
+def test_loss_of_a_flow_is_its_likelihood():
+    """Once the low-resolution term is narrow: the mean over factors of -log p(x | y) / n."""
+    model, x = small_flow(), images(5)
+    objective = NegativeLogLikelihood(model, x)
+    loss, figures = objective.loss("model", x, progress=0.75, generator=generator_from(3))
+    between = x + (torch.rand(x.shape, generator=generator_from(3)) - 0.5) / 255
+    nats = [-model.log_prob(between, sensor(f, x).A(x)).mean() for f in model.factors]
+    # The Gaussian term, of size 1e3, is a mean of squares here and a sum there: float32.
+    torch.testing.assert_close(loss, torch.stack(nats).mean() / 256, rtol=1e-5, atol=0)
+    error = [
+        (model.encode(between, f)[0] - sensor(f, x).A(x)).square().mean() for f in model.factors
+    ]
+    expected = torch.stack(error).sqrt().mean()
+    torch.testing.assert_close(figures["low_rmse"], expected, rtol=1e-5, atol=0)
+
+
+def test_width_of_the_low_resolution_term():
+    """Geometric from wide to narrow over the first half, then the model's."""
+    assert low_std(0.0) == pytest.approx(WIDE_STD)
+    assert low_std(0.25) == pytest.approx(math.sqrt(WIDE_STD * LOW_STD))
+    assert low_std(0.5) == low_std(0.99) == pytest.approx(LOW_STD)
+
+
+def test_nats_of_a_gaussian():
+    error = torch.tensor(0.03)
+    expected = -Normal(0.0, 0.02).log_prob(error)
+    torch.testing.assert_close(gaussian_nats(error.square(), 0.02), expected)
+
+
+def test_loss_of_a_regression_is_its_error():
+    model = SRResNet(factor=4, channels=4, blocks=1).eval()
+    x = images(3)
+    loss, figures = SquaredError(model, x).loss(
+        "model", x, progress=0.0, generator=generator_from(0)
+    )
+    torch.testing.assert_close(loss, mse_loss(model(sensor(4, x).A(x)), x))
+    assert figures["mse"] == loss
+
+
+def test_contact_sheet():
+    """Eight images, then for each factor what is measured, as large pixels, and the answers."""
+    x = images(9)
+    sheet = rows(x, (2, 4), lambda y, factor: torch.full((8, 1, 16, 16), float(factor)))
+    assert sheet.shape == (40, 1, 16, 16)
+    assert torch.equal(sheet[:8], x[:8])
+    torch.testing.assert_close(sheet[24:32, :, ::4, ::4], sensor(4, x).A(x[:8]))
+    assert (sheet[32:] == 4).all()
