@@ -111,7 +111,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
 @of_each_world
 def conditions(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian under other conditions: noise levels, no noise, 8 bits, a seam."""
-    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.2, 2.4)))
+    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (10, (0.0, 0.4, 1.2, 2.4)))
     steps = 2 if budget == "smoke" else N_STEPS
     model, x, results = network(world), held_out(world, n), []
     cases: dict[str, dict] = {
@@ -133,7 +133,7 @@ def conditions(world: str, budget: str) -> list[Result]:
 @of_each_world
 def strangers(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian in the eyes of the models of the other worlds, which are wrong here."""
-    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (16, (0.0, 0.4, 1.2, 2.4)))
+    n, thetas = {"smoke": (2, (0.0, 1.0))}.get(budget, (10, (0.0, 0.4, 1.2, 2.4)))
     steps = 2 if budget == "smoke" else N_STEPS
     x, results = held_out(world, n), []
     for other in WORLDS:
@@ -149,7 +149,7 @@ def strangers(world: str, budget: str) -> list[Result]:
 @of_each_world
 def ranking(world: str, budget: str) -> list[Result]:
     """Mean potential of images and of what is made of them, by the model of their world."""
-    n, steps = {"smoke": (2, 2)}.get(budget, (16, N_STEPS))
+    n, steps = {"smoke": (2, 2)}.get(budget, (10, N_STEPS))
     model, results, own = network(world), [], held_out(world, n)
     images = altered(own) | {name: held_out(name, n) for name in WORLDS if name != world}
     q = model_potential(model, own, n_steps=steps)

@@ -73,7 +73,7 @@ def test_and_fall_all_along_a_semigroup(name, crops):
 
 
 def test_a_mixture_prefers_its_centres_to_their_blur(crops):
-    """Not convex: near its centres the potential rises under blur; at a large noise level not always."""
+    """Not convex: near its centres it rises under blur, at a large noise level not always."""
     mixture = EmpiricalMixture(torch.nn.functional.avg_pool2d(load_crops(40).images, 4).double())
     x = mixture.centres
 

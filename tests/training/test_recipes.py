@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from course_lib.cli import app
 from course_lib.data import load_crops
 from course_lib.data.worlds import ImageSet, load_world
-from course_lib.models import available, load_pretrained
+from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build
 from course_lib.project import CourseError
 from course_lib.random import generator_from
@@ -59,7 +59,7 @@ def test_recipe_trains_and_ships(name, tiny_worlds):
         torch.testing.assert_close(loaded[key], value, rtol=2**-10, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", RECIPES)
 def test_shipped_card_belongs_to_its_recipe(name):
     """The file that comes with the course was made by the recipe as it stands."""
     card, recipe = json.loads((WEIGHTS / f"{name}.json").read_text()), find_recipe(name)
