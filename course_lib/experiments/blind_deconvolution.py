@@ -157,41 +157,50 @@ def solutions(
     world: str, denoiser: Denoiser, pairs: Pairs, side: int, budget: str
 ) -> dict[str, BlindSolution]:
     """Of each blind method, for the same measurements."""
-    n_outer = {"n_outer": 5} if budget == "smoke" else {}
-    run = {"sigma": SIGMA} | FAST | n_outer
-    tv = tuned_tv(world, side, 5 if budget == "smoke" else TV_OPTIONS["n_outer"])
-    lucy = richardson_lucy_turns(world, side)
+    quick = {"n_outer": 5} if budget == "smoke" else {}
+    run = {"sigma": SIGMA} | FAST | quick
+    tv, ridge = tuned_tv(world, side, quick)
     return {
         "wide": blind_deconvolution(denoiser, pairs.y, side, kernel_ridge=RIDGE, **run),
         "no_ridge": blind_deconvolution(denoiser, pairs.y, side, **run),
         "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", kernel_ridge=RIDGE, **run),
         "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **run),
-        "tv": blind_deconvolution(tv, pairs.y, side, sigma=SIGMA, **TV_OPTIONS | n_outer),
-        "lucy": blind_richardson_lucy(pairs.y.clamp(min=0), side, n_outer=lucy),
+        "tv": alternate_tv(tv, ridge, pairs, side, quick),
+        "lucy": blind_richardson_lucy(
+            pairs.y.clamp(min=0), side, **tuned_richardson_lucy(world, side)
+        ),
     }
 
 
-def tuned_tv(world: str, side: int, n_outer: int) -> SmoothedTV:
-    """The weight with the best images among TV_WEIGHTS, on eight other pairs."""
+def alternate_tv(
+    q: SmoothedTV, ridge: float, pairs: Pairs, side: int, quick: dict[str, int]
+) -> BlindSolution:
+    """From a wide start, until total variation and the misfit are at rest."""
+    options = TV_OPTIONS | quick
+    return blind_deconvolution(q, pairs.y, side, sigma=SIGMA, kernel_ridge=ridge, **options)
+
+
+def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, float]:
+    """The weight and the ridge with the best images, on eight other pairs."""
     pairs = tuning_pairs(world, side)
-    candidates = [SmoothedTV(weight / SIGMA**2, TV_EPS) for weight in TV_WEIGHTS]
-    options = TV_OPTIONS | {"n_outer": n_outer}
+    candidates = [
+        (SmoothedTV(weight / SIGMA**2, TV_EPS), ridge)
+        for weight in TV_WEIGHTS
+        for ridge in (0.0, RIDGE)
+    ]
     return max(
         candidates,
-        key=lambda q: mean(
-            pairs.score(blind_deconvolution(q, pairs.y, side, sigma=SIGMA, **options))[0]
-        ),
+        key=lambda c: mean(pairs.score(alternate_tv(*c, pairs, side, quick))[0]),
     )
 
 
-def richardson_lucy_turns(world: str, side: int) -> int:
+def tuned_richardson_lucy(world: str, side: int) -> dict[str, int]:
     """When to stop blind Richardson-Lucy for the best images, on eight other pairs."""
     pairs = tuning_pairs(world, side)
+    y = pairs.y.clamp(min=0)
     return max(
-        (1, 2, 4, 8),
-        key=lambda n: mean(
-            pairs.score(blind_richardson_lucy(pairs.y.clamp(min=0), side, n_outer=n))[0]
-        ),
+        ({"n_outer": n, "n_inner": m} for n in (1, 3, 10, 30) for m in (1, 3, 10)),
+        key=lambda options: mean(pairs.score(blind_richardson_lucy(y, side, **options))[0]),
     )
 
 
