@@ -15,10 +15,12 @@ from course_lib.inference.blind_deconvolution import (
     BlindSolution,
     DenoiserPotential,
     JointHessian,
+    KernelMisfit,
     Potential,
     blind_deconvolution,
     blind_richardson_lucy,
     deconvolve,
+    face_basis,
     misfit,
     profile,
 )
@@ -287,6 +289,33 @@ def sensitivity(budget: str) -> list[Result]:
             Result(f"gain_{name}", gain, "dB", 0.5, data, n, 11),
             Result(f"similarity_{name}", mean(similarity), "", 0.03, data, n, 11),
         ]
+    return results
+
+
+@experiment(CHAPTER)
+def stability(budget: str) -> list[Result]:
+    """The least eigenvalue of the Hessian where the algorithm ends: a strict minimum or not."""
+    n, outer = {"smoke": (1, 2), "class": (1, 200), "full": (2, 200)}[budget]
+    denoiser, pairs = load_pretrained("diffusion_portraits32"), blurred_pairs("portraits", n)
+    q, data, results = DenoiserPotential(denoiser, LEVEL), f"{n} portraits, 32 x 32", []
+    for name, init, ridge in (
+        ("wide", "wide", RIDGE),
+        ("no_ridge", "wide", 0.0),
+        ("narrow", "narrow", 0.0),
+    ):
+        options = FAST | {"n_outer": outer, "kernel_ridge": ridge}
+        found = blind_deconvolution(denoiser, pairs.y, 9, init, sigma=SIGMA, **options)
+        curvature = KernelMisfit(found.x, pairs.y, (9, 9), ridge).lipschitz
+        least = []
+        for i in range(n):
+            basis = face_basis(found.kernel[i : i + 1], 1e-6) / curvature[i].sqrt()
+            at = found.x[i : i + 1], found.kernel[i : i + 1], pairs.y[i : i + 1]
+            hessian = JointHessian(q, *at, SIGMA, basis, ridge)
+            least.append(hessian.smallest(1, rtol=0.1)[0].item() / SIGMA**2)
+        unit = "sigma^2, the smallest of the pairs, taps in units of 1 / sqrt(L)"
+        results.append(Result(f"eigenvalue_{name}", min(least), unit, None, data, n, 11))
+        taps = mean((found.kernel > 1e-6).double().sum((1, 2, 3)))
+        results.append(Result(f"taps_{name}", taps, "taps above 0", None, data, n, 11))
     return results
 
 

@@ -336,8 +336,14 @@ def objective(q, x, kernel, basis, y):
 def test_the_joint_hessian_is_that_of_autograd(favourable, noise):
     q, x, kernel, y = favourable
     y = y + noise * normal_like(y, generator_from(7))  # with a residual, too
-    hessian = JointHessian(q, x, kernel, y, SIGMA)
-    F = objective(q, x, kernel, hessian.basis, y)
+    basis = 2 * face_basis(kernel)  # of another length
+    hessian = JointHessian(q, x, kernel, y, SIGMA, basis, ridge=10 * noise)
+    data = objective(q, x, kernel, basis, y)
+
+    def F(v):
+        h = kernel + torch.tensordot(v[x.numel() :], basis, dims=1)[None]
+        return data(v) + 5 * noise * h.square().sum()
+
     at = torch.cat([x.flatten(), torch.zeros(len(hessian.basis), dtype=F64)])
     expected = torch.autograd.functional.hessian(F, at)
     torch.testing.assert_close(dense(hessian), expected, rtol=0, atol=1e-10)

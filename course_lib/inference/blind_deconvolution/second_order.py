@@ -6,7 +6,7 @@ F(x, c) = 1/2 |(h + B c) * x - y|^2 + sigma^2 q(x) has at c = 0 the Hessian
     (dx, dc) -> (H^T u + D^T r + sigma^2 Q dx,  B^T (X^T u + dX^T r)),    u = h * dx + D * x,
 
 with the residual r = h * x - y, D = B dc, Q the Hessian of q, and X, dX the convolutions with x
-and dx. Where r = 0 its quadratic form is |u|^2 + sigma^2 <dx, Q dx>: Theorem 1.
+and dx; a ridge of the kernel adds ridge B^T D. Where r = 0 and without a ridge its quadratic form is |u|^2 + sigma^2 <dx, Q dx>: Theorem 1.
 """
 
 from dataclasses import dataclass
@@ -76,6 +76,9 @@ class JointHessian:
         kernel: (1, 1, k, l), of sum 1.
         sigma: standard deviation of the noise.
         basis: the directions B in which kernels may change, (d, 1, k, l); `face_basis` by default.
+            Other lengths change eigenvalues, not their signs; with those of comparable curvature,
+            such as face_basis(h) / sqrt(f.lipschitz), `smallest` takes fewer products.
+        ridge: of the kernel, as of `KernelMisfit`.
 
     Raises:
         ValueError: more than one image.
@@ -87,6 +90,7 @@ class JointHessian:
     y: Float[Tensor, "1 c h w"]
     sigma: float
     basis: Float[Tensor, "d 1 k l"] | None = None
+    ridge: float = 0.0
 
     def __post_init__(self) -> None:
         check_start("JointHessian", self.x, "x")
@@ -108,7 +112,9 @@ class JointHessian:
         u = self.op.A(dx) + along.A(self.x)
         first = self.op.A_adjoint(u) + along.A_adjoint(self.residual)
         first = first + self.sigma**2 * curvature(self.q, self.x, dx)
-        return first, self.pull(self.x, u) + self.pull(dx, self.residual)
+        second = self.pull(self.x, u) + self.pull(dx, self.residual)
+        flat = self.basis.flatten(1)
+        return first, second + self.ridge * flat @ (flat.T @ dc)
 
     def direction(self, dc: Float[Tensor, " d"]) -> Float[Tensor, "1 1 k l"]:
         """B dc, a change of the kernel."""
