@@ -6,7 +6,8 @@ F(x, c) = 1/2 |(h + B c) * x - y|^2 + sigma^2 q(x) has at c = 0 the Hessian
     (dx, dc) -> (H^T u + D^T r + sigma^2 Q dx,  B^T (X^T u + dX^T r)),    u = h * dx + D * x,
 
 with the residual r = h * x - y, D = B dc, Q the Hessian of q, and X, dX the convolutions with x
-and dx; a ridge of the kernel adds ridge B^T D. Where r = 0 and without a ridge its quadratic form is |u|^2 + sigma^2 <dx, Q dx>: Theorem 1.
+and dx; a ridge of the kernel adds ridge B^T D. Where r = 0, and without a ridge, its quadratic form
+is |u|^2 + sigma^2 <dx, Q dx>: Theorem 1.
 """
 
 from dataclasses import dataclass
