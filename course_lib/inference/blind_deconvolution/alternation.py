@@ -59,7 +59,7 @@ def blind_deconvolution(
     init: str | Tensor = "wide",
     *,
     sigma: float,
-    score_sigma: float = 0.04,
+    score_sigma: float = 0.02,
     n_outer: int = 300,
     n_inner: int = 10,
     restart: int | None = 100,

@@ -62,7 +62,7 @@ def deconvolve(
     kernel: Float[Tensor, "#b 1 k l"],
     *,
     sigma: float,
-    score_sigma: float = 0.04,
+    score_sigma: float = 0.02,
     n_iter: int = 100,
     rtol: float = 1e-5,
     image_step: str = "proximal",

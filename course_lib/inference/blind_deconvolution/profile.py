@@ -44,7 +44,7 @@ def profile(
     thetas: Sequence[float],
     *,
     sigma: float,
-    score_sigma: float = 0.04,
+    score_sigma: float = 0.02,
     n_iter: int = 200,
     rtol: float = 1e-6,
 ) -> Profile:
