@@ -68,9 +68,13 @@ FAST: dict[str, Any] = {
     "kernel_steps": 3,
 }
 RIDGE = 0.3  # of kernels, where it is used
+# Images of four times as many pixels and kernels of twice as many taps: their misfit is larger by
+# as much, and its Hessian is worse conditioned.
+LARGE: dict[str, Any] = {"n_outer": 120, "kernel_steps": 10}
+LARGE_RIDGE = 1.0
 TV_EPS = 0.01
 TV_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # sigma^2 lam, of which the best on other images is taken
-TV_OPTIONS = FAST | {"n_outer": 200, "n_inner": 5}
+TV_OPTIONS = FAST | {"n_outer": 100, "n_inner": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +164,15 @@ def solutions(
 ) -> dict[str, BlindSolution]:
     """Of each blind method, for the same measurements."""
     quick = {"n_outer": 5} if budget == "smoke" else {}
-    run = {"sigma": SIGMA} | FAST | quick
-    tv, ridge = tuned_tv(world, side, quick)
+    large = LARGE if side > 9 else {}
+    ridge = LARGE_RIDGE if side > 9 else RIDGE
+    run = {"sigma": SIGMA} | FAST | large | quick
     return {
-        "wide": blind_deconvolution(denoiser, pairs.y, side, kernel_ridge=RIDGE, **run),
+        "wide": blind_deconvolution(denoiser, pairs.y, side, kernel_ridge=ridge, **run),
         "no_ridge": blind_deconvolution(denoiser, pairs.y, side, **run),
-        "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", kernel_ridge=RIDGE, **run),
+        "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", kernel_ridge=ridge, **run),
         "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **run),
-        "tv": alternate_tv(tv, ridge, pairs, side, quick),
+        "tv": alternate_tv(*tuned_tv(world, side, quick), pairs, side, quick),
         "lucy": blind_richardson_lucy(
             pairs.y.clamp(min=0), side, **tuned_richardson_lucy(world, side)
         ),
@@ -188,7 +193,7 @@ def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, 
     candidates = [
         (SmoothedTV(weight / SIGMA**2, TV_EPS), ridge)
         for weight in TV_WEIGHTS
-        for ridge in (0.0, RIDGE)
+        for ridge in (0.0, RIDGE if side == 9 else LARGE_RIDGE)
     ]
     return max(
         candidates,
