@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from course_lib.functionals import SmoothedTV
+from course_lib.kernels.simplex import project_simplex
+from course_lib.operators import Blur
 from course_lib.random import generator_from
 from course_lib.typing import ImageMap, ImageSize
 
@@ -769,6 +772,77 @@ def check_bits(bits: Callable[[float, int, float, float], float]) -> tuple[bool,
                 where = f"[{low:g}, {high:g}]"
                 return False, f"{found:.3f} instead of {expected:.0f} for a density on {where}"
     return True, "8 for uniform noise in three ranges, one less where the density doubles"
+
+
+@property_check(
+    "trivial pair",
+    "which kernel changes nothing? Then which image has the same misfit as x under h?",
+    "(h * x, identity): blurred by the identity it is h * x, and blur lowers the potential.",
+)
+def check_trivial_pair(
+    trivial: Callable[[Tensor, Tensor, ImageMap], tuple[Tensor, Tensor]],
+) -> tuple[bool, str]:
+    """trivial(x, h, blur), with blur(x) = h * x: a pair (x', h') that F never likes less."""
+    generator = generator_from(0)
+    x = torch.rand(1, 1, 8, 8, generator=generator, dtype=torch.float64)
+    h = torch.rand(1, 1, 3, 3, generator=generator, dtype=torch.float64)
+    h = h / h.sum()
+    image, kernel = trivial(x, h, Blur(h, (1, 8, 8)).A)
+    if image.shape != x.shape or kernel.shape != h.shape:
+        shapes = f"{tuple(image.shape)} and {tuple(kernel.shape)}"
+        return False, f"the answers have shapes {shapes}, not those of x and h"
+    if kernel.min() < 0 or abs(kernel.sum().item() - 1) > 1e-9:
+        return False, "the kernel is not in the simplex"
+    change = Blur(kernel, (1, 8, 8)).A(image) - Blur(h, (1, 8, 8)).A(x)
+    tv = SmoothedTV(1.0, 0.01)
+    if change.abs().max() > 1e-9:
+        return False, f"h' * x' differs from h * x by {change.abs().max().item():.0e}"
+    drop = (tv(x) - tv(image)).item()
+    return drop > 0.1, f"the same misfit, and total variation falls by {drop:.2f}"
+
+
+@property_check(
+    "kernel gradient",
+    "the misfit is linear least squares in h: which matrix takes h to h * x?",
+    "its columns are the translates x(. - t); so each tap has sum over p of x(p - t) r(p).",
+)
+def check_kernel_gradient(
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> tuple[bool, str]:
+    """gradient(h, x, y) of |h * x - y|^2 / 2, for signals (n,) and taps h(-1), h(0), h(1)."""
+    generator = generator_from(0)
+    x, y = torch.rand(2, 9, generator=generator, dtype=torch.float64)
+    h = torch.rand(3, generator=generator, dtype=torch.float64).requires_grad_()
+    blurred = sum(h[t] * x.roll(t - 1) for t in range(3))
+    (expected,) = torch.autograd.grad((blurred - y).square().sum() / 2, h)
+    found = gradient(h.detach(), x, y)
+    if found.shape != h.shape:
+        return False, f"the answer has shape {tuple(found.shape)} instead of (3,)"
+    gap = (found - expected).abs().max().item()
+    return gap <= 1e-10, f"{gap:.0e} from automatic differentiation"
+
+
+@property_check(
+    "slope through the projection",
+    "P(v) = (v - tau)_+ : which entries of v does it depend on?",
+    "on the support, v loses its mean: P' = I - 1 1^T / |S| there, and 0 elsewhere.",
+)
+def check_slope_through_projection(
+    slope: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[bool, str]:
+    """slope(g, p) is P'(v)^T g, from g (n,) and the projection p = P(v)."""
+    generator, worst = generator_from(0), 0.0
+    for scale in (0.1, 0.5, 2.0):
+        v = scale * torch.randn(8, generator=generator, dtype=torch.float64)
+        g = torch.randn(8, generator=generator, dtype=torch.float64)
+        v.requires_grad_()
+        p = project_simplex(v)
+        (expected,) = torch.autograd.grad(p @ g, v)
+        found = slope(g, p.detach())
+        if found.shape != g.shape:
+            return False, f"the answer has shape {tuple(found.shape)} instead of (8,)"
+        worst = max(worst, (found - expected).abs().max().item())
+    return worst <= 1e-10, f"{worst:.0e} from automatic differentiation, on three supports"
 
 
 def _say(passed: bool, line: str) -> Verdict:

@@ -120,6 +120,20 @@ def trace(pull, x, generator):
     return e.to(x) @ pull(e.to(x))
 
 
+def identity(h):
+    return torch.zeros_like(h).index_fill(2, torch.tensor(1), 1.0) * torch.tensor([0.0, 1.0, 0.0])
+
+
+def kernel_gradient(h, x, y):
+    r = sum(h[t] * x.roll(t - 1) for t in range(3)) - y
+    return torch.stack([x.roll(t - 1) @ r for t in range(3)])
+
+
+def slope(g, p):
+    inside = p > 0
+    return torch.where(inside, g - g[inside].mean(), 0)
+
+
 def bits(nats, n, low, high):
     return nats / (n * math.log(2)) + math.log2(256 / (high - low))
 
@@ -163,6 +177,9 @@ RIGHT = {
     "velocity": lambda: checks.check_velocity(lambda x, s, f, g: f * x - g**2 * s / 2),
     "trace": lambda: checks.check_trace(trace),
     "bits": lambda: checks.check_bits(bits),
+    "trivial": lambda: checks.check_trivial_pair(lambda x, h, blur: (blur(x), identity(h))),
+    "kernel": lambda: checks.check_kernel_gradient(kernel_gradient),
+    "slope": lambda: checks.check_slope_through_projection(slope),
 }
 WRONG = {
     "adjoint-same-way": lambda: checks.check_adjoint(
@@ -286,6 +303,16 @@ WRONG = {
         lambda pull, x, g: (e := torch.randn(8, generator=g).double()) @ pull(e)
     ),
     "trace-biased": lambda: checks.check_trace(lambda pull, x, g: pull(torch.ones_like(x)).sum()),
+    "trivial-sharp": lambda: checks.check_trivial_pair(lambda x, h, blur: (x, identity(h))),
+    "trivial-same": lambda: checks.check_trivial_pair(lambda x, h, blur: (x, h)),
+    "kernel-convolved": lambda: checks.check_kernel_gradient(
+        lambda h, x, y: kernel_gradient(h, x, y).flip(0)
+    ),
+    "kernel-no-residual": lambda: checks.check_kernel_gradient(
+        lambda h, x, y: kernel_gradient(h, x, -y)
+    ),
+    "slope-all": lambda: checks.check_slope_through_projection(lambda g, p: g - g.mean()),
+    "slope-no-mean": lambda: checks.check_slope_through_projection(lambda g, p: g * (p > 0)),
     "bits-no-cell": lambda: checks.check_bits(lambda nats, n, a, b: nats / (n * math.log(2))),
     "bits-one-range": lambda: checks.check_bits(lambda nats, n, a, b: nats / (n * math.log(2)) + 8),
     "wiener-inverse": lambda: checks.check_wiener_limits(

@@ -563,3 +563,98 @@ def test_e10b_an_extra_blur_is_a_jump_at_zero():
     dirac[2, 2] = 1
     assert once[2, 2] < 0.63  # what is left of the centre at width 0: not 1
     assert (once - dirac).abs().sum() > 0.7
+
+
+def project_on_simplex(v):
+    """By bisection: the mean of what is cut off each entry."""
+    low, high = v.min() - 1, v.max()
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (v - middle).clamp(min=0).sum() > 1 else (low, middle)
+    return (v - low).clamp(min=0)
+
+
+def windows(x):
+    """The matrix of h -> h * x for a periodic signal: its columns are the translates of x."""
+    return torch.stack([x.roll(t - 1) for t in range(3)], dim=1)
+
+
+def test_e5_the_last_inner_step_counts():
+    """With one inner step, the printed index keeps the image at y; the corrected one descends."""
+    y = torch.rand(12, generator=torch.Generator().manual_seed(6)).double()
+    identity, flat = torch.eye(12).double(), torch.full((3,), 1 / 3).double()
+    weight = 0.1 * (2 * identity - identity.roll(1, 0) - identity.roll(-1, 0))  # of the prior
+
+    def objective(x, h):
+        return (windows(x) @ h - y).square().sum() / 2 + x @ weight @ x / 2
+
+    def run(last):
+        x, h, values = y, flat, []
+        for _ in range(30):
+            steps = [x]
+            H = sum(tap * identity.roll(t - 1, 0) for t, tap in enumerate(h))
+            steps.append(x - 0.5 * (H.T @ (H @ x - y) + weight @ x))
+            x = steps[last]  # 0 is the printed N - 1, 1 is N_in
+            X = windows(x)
+            h = project_on_simplex(h - X.T @ (X @ h - y) / torch.linalg.matrix_norm(X, 2) ** 2)
+            values.append(objective(x, h))
+        return x, torch.stack(values)
+
+    stuck, _ = run(0)
+    moved, values = run(1)
+    assert torch.equal(stuck, y)
+    assert (moved - y).norm() > 0.1
+    assert (values.diff() <= 1e-12).all()
+
+
+def test_e6_the_projection_has_null_directions():
+    v = torch.tensor([0.7, 0.4, -0.9, 0.3, 0.1], dtype=torch.float64)
+    torch.testing.assert_close(project_on_simplex(v + 3.7), project_on_simplex(v))
+    steps = 1e-6 * torch.eye(5, dtype=torch.float64)
+    columns = [(project_on_simplex(v + e) - project_on_simplex(v - e)) / 2e-6 for e in steps]
+    jacobian = torch.stack(columns, dim=1)
+    support = project_on_simplex(v) > 0
+    assert torch.linalg.matrix_rank(jacobian, atol=1e-6) == support.sum() - 1  # 3 of 5
+    basis = torch.linalg.svd(jacobian).U[:, : support.sum() - 1]  # of the face: a chart
+    x = torch.rand(9, generator=torch.Generator().manual_seed(7)).double()
+    J = torch.stack([x.roll(t - 2) for t in range(5)], dim=1)  # h -> h * x
+    assert eigvalsh(jacobian.T @ J.T @ J @ jacobian)[:2].abs().max() < 1e-9
+    assert eigvalsh(basis.T @ J.T @ J @ basis).min() > 1e-3
+
+
+def test_e7_no_kernel_changes_a_minimiser_of_a_convex_prior():
+    u = torch.rand(SIZE, generator=torch.Generator().manual_seed(8)).double().flatten()
+
+    def tv(u):
+        p = (DIFFERENCES @ u).view(2, PIXELS)
+        return (0.1**2 + p.square().sum(0)).sqrt().sum()
+
+    constant = torch.full((PIXELS,), 0.4, dtype=torch.float64)
+    assert torch.func.grad(tv)(constant).norm() < 1e-14  # the critical points are the constants:
+    assert tv(u) - tv(constant) <= torch.func.grad(tv)(u) @ (u - constant)  # convex, so elsewhere
+    assert tv(u) > tv(constant)  # the gradient is not 0
+    torch.testing.assert_close(circulant(BLUR) @ constant, constant)
+    translates = torch.stack([constant.view(SIZE).roll(s, (0, 1)).flatten() for s in BLUR], dim=1)
+    along_the_simplex = translates - translates.mean(1, keepdim=True)
+    assert along_the_simplex.abs().max() < 1e-15  # J = 0
+
+
+def test_e8_a_flat_kernel_sums_to_one():
+    for K in (3, 9, 21):
+        ones = torch.ones(K, K, dtype=torch.float64)
+        assert (ones / K**2).sum().item() == pytest.approx(1)
+        assert (ones / K).sum().item() == pytest.approx(K)
+
+
+def test_e10_a_valid_convolution_leaves_the_space_of_images():
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(9)).double()
+    h = torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
+    dirac = torch.zeros_like(h)
+    dirac[..., 1, 1] = 1
+    valid = torch.nn.functional.conv2d
+    y = valid(x, h)
+    assert valid(y, dirac).shape != y.shape  # (h * x, identity) has no misfit with y
+    periodic = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
+    same = valid(periodic, h)
+    again = valid(torch.nn.functional.pad(same, (1, 1, 1, 1), mode="circular"), dirac)
+    torch.testing.assert_close(again, same)  # it has: none at all

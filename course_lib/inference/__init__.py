@@ -1,5 +1,12 @@
 """Where prior, operator and solver meet: one method a file."""
 
+from course_lib.inference.blind_deconvolution import (
+    JointHessian,
+    blind_deconvolution,
+    blind_richardson_lucy,
+    deconvolve,
+    profile,
+)
 from course_lib.inference.chain_diagnostics import effective_sample_size, split_r_hat
 from course_lib.inference.deep_generative_prior import Phase, deep_generative_prior
 from course_lib.inference.deep_image_prior import deep_image_prior, impedance
@@ -28,14 +35,18 @@ __all__ = [
     "VBLE",
     "Chains",
     "InTiles",
+    "JointHessian",
     "Laplace",
     "LinearGaussian",
     "Phase",
     "Pushforward",
     "VariationalPosterior",
     "bicubic_downsampling",
+    "blind_deconvolution",
+    "blind_richardson_lucy",
     "conditional_mean",
     "consistency_projection",
+    "deconvolve",
     "deep_generative_prior",
     "deep_image_prior",
     "draw_images",
@@ -54,6 +65,7 @@ __all__ = [
     "map_xz",
     "map_z",
     "matrix_of",
+    "profile",
     "sample_images",
     "sample_latents",
     "singan_enlarge",

@@ -4,6 +4,7 @@ Images live in [0, 1] and nothing is clipped or quantised: an estimate that leav
 judged as it is.
 """
 
+from course_lib.metrics.alignment import align, best_shift, kernel_similarity
 from course_lib.metrics.images import signed_to_unit, unit_to_signed
 from course_lib.metrics.naturalness import brisque, naturalness
 from course_lib.metrics.perceptual import lpips, random_feature_distance
@@ -19,12 +20,15 @@ from course_lib.metrics.uncertainty import (
 
 __all__ = [
     "SsimFactors",
+    "align",
     "average_pairwise_distance",
+    "best_shift",
     "brisque",
     "brisque_features",
     "coverage_curve",
     "energy_score",
     "interval_coverage",
+    "kernel_similarity",
     "lpips",
     "lr_psnr",
     "ms_ssim",

@@ -1,7 +1,7 @@
 """Forward operators y = A(x) + noise, with the method names of deepinv's physics."""
 
 from course_lib.operators.base import LinearOperator, Operator
-from course_lib.operators.blur import Blur
+from course_lib.operators.blur import Blur, BlurEach
 from course_lib.operators.composition import Composition
 from course_lib.operators.compressed_sensing import CompressedSensing
 from course_lib.operators.deepinv import to_deepinv
@@ -26,6 +26,7 @@ from course_lib.operators.tomography import Tomography
 __all__ = [
     "MRI",
     "Blur",
+    "BlurEach",
     "Composition",
     "CompressedSensing",
     "Denoising",

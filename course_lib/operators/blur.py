@@ -10,7 +10,7 @@ from torch.fft import irfft2, rfft2
 
 from course_lib.fourier import filter_image, pad_and_centre, squared_modulus
 from course_lib.operators.base import LinearOperator
-from course_lib.operators.point_spread import check_kernel
+from course_lib.operators.point_spread import check_kernel, check_kernels
 from course_lib.typing import ImageSize, NoiseModel
 
 
@@ -41,12 +41,12 @@ class Blur(LinearOperator):
         check_kernel("Blur", self.kernel, self.img_size)
 
     @cached_property
-    def transfer(self) -> Complex[Tensor, "H W2"]:
+    def transfer(self) -> Complex[Tensor, "*each H W2"]:
         """k^ = F k on the half spectrum of rfft2."""
         return rfft2(pad_and_centre(self.kernel[0, 0], self.img_size[-2:]))
 
     @cached_property
-    def gain(self) -> Float[Tensor, "H W2"]:
+    def gain(self) -> Float[Tensor, "*each H W2"]:
         """|k^|^2, the eigenvalues of A^T A."""
         return squared_modulus(self.transfer)
 
@@ -60,7 +60,7 @@ class Blur(LinearOperator):
         return filter_image(y, self.transfer.conj())
 
     @cached_property
-    def inverse_transfer(self) -> Complex[Tensor, "H W2"]:
+    def inverse_transfer(self) -> Complex[Tensor, "*each H W2"]:
         """1 / k^, and 0 where k^ is zero: the transfer function of A^+."""
         # Singular values below rounding are zero: dividing by them would invent data.
         floor = 10 * torch.finfo(self.gain.dtype).eps * self.norm()
@@ -73,3 +73,28 @@ class Blur(LinearOperator):
     def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
         spectrum = torch.addcmul(rfft2(z), self.transfer.conj(), rfft2(y), value=gamma)
         return irfft2(spectrum * (1 / (1 + gamma * self.gain)), s=z.shape[-2:]).to(z.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class BlurEach(Blur):
+    r"""Each image of a batch blurred by a kernel of its own, A x_b = k_b * x_b.
+
+    All formulas are those of `Blur`, with one transfer function an image.
+
+    Args:
+        kernel: (B, 1, h, w), as of `Blur`, for batches of B images.
+        img_size: (C, H, W) of one image, in pixels.
+
+    Raises:
+        ValueError: the kernels have another shape, are larger than the image, or not finite.
+    """
+
+    kernel: Float[Tensor, "b 1 h w"]
+
+    def __post_init__(self) -> None:
+        check_kernels("BlurEach", self.kernel, self.img_size)
+
+    @cached_property
+    def transfer(self) -> Complex[Tensor, "b 1 H W2"]:
+        """k^ = F k on the half spectrum of rfft2, for each image."""
+        return rfft2(pad_and_centre(self.kernel, self.img_size[-2:]))

@@ -14,15 +14,25 @@ def check_kernel(caller: str, kernel: Tensor, img_size: ImageSize) -> None:
     if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
         raise ValueError(
             f"{caller}: expected a kernel of shape (1, 1, h, w), got {tuple(kernel.shape)}. "
-            "For a 2-D kernel use kernel[None, None]."
+            "For a 2-D kernel use kernel[None, None]; for one kernel an image, BlurEach."
         )
-    height, width = kernel.shape[-2:]
+    check_kernels(caller, kernel, img_size)
+
+
+def check_kernels(caller: str, kernels: Tensor, img_size: ImageSize) -> None:
+    """Refuse kernels that are not (B, 1, h, w), not finite, or larger than the image."""
+    if kernels.ndim != 4 or kernels.shape[1] != 1:
+        raise ValueError(
+            f"{caller}: expected kernels of shape (B, 1, h, w), got {tuple(kernels.shape)}. "
+            "For a list of kernels (1, 1, h, w) use torch.cat(kernels)."
+        )
+    height, width = kernels.shape[-2:]
     if height > img_size[-2] or width > img_size[-1]:
         raise ValueError(
             f"{caller}: the kernel ({height} x {width}) is larger than the image "
             f"({img_size[-2]} x {img_size[-1]}). Crop the kernel or take a larger image."
         )
-    if not kernel.isfinite().all():
+    if not kernels.isfinite().all():
         raise ValueError(f"{caller}: the kernel holds NaN or infinite values.")
 
 

@@ -47,6 +47,16 @@ def test_points_of_the_simplex_vertices_and_ties(backend):
 
 
 @backends
+def test_points_of_the_simplex_in_single_precision(backend, generator):
+    """Entries at 0 stand exactly at the threshold, on which side of it rounding decides."""
+    v = torch.rand(200, 38, generator=generator)
+    p = project_simplex(3 * v / v.sum(1, keepdim=True), backend="reference")
+    assert (p == 0).any(1).all()
+    again = project_simplex(p, backend=backend)
+    torch.testing.assert_close(again, p, rtol=0, atol=1e-6)  # 1e-7, the rounding of a sum, times 10
+
+
+@backends
 def test_jacobian(backend, generator):
     """I_S - 1_S 1_S^T / |S|, by finite differences, by autograd's own check, and by the formula."""
     v = torch.randn(9, generator=generator, dtype=F64)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from course_lib.operators import Blur, gaussian_kernel, motion_kernel
+from course_lib.operators import Blur, BlurEach, gaussian_kernel, motion_kernel
 
 
 @pytest.mark.parametrize(("h", "w"), [(3, 5), (1, 1), (4, 2), (2, 7), (9, 8)])
@@ -77,3 +77,31 @@ def test_unseen_frequencies_stay_empty():
     op = Blur(torch.full((1, 1, 1, 2), 0.5), (1, 4, 6))
     stripes = torch.tensor([1.0, -1.0]).repeat(3).expand(1, 4, 6)
     assert torch.equal(op.A_dagger(stripes), torch.zeros(1, 4, 6))
+
+
+def test_a_kernel_for_each_image_is_a_blur_for_each_image(generator):
+    """Every method of the batch agrees with a loop of operators; 1e-14 is rounding of the FFTs."""
+    kernels = torch.rand(3, 1, 3, 5, generator=generator, dtype=torch.float64) / 15
+    x, y = torch.rand(2, 3, 2, 8, 7, generator=generator, dtype=torch.float64)
+    each = BlurEach(kernels, (2, 8, 7))
+    loop = [Blur(kernel[None], (2, 8, 7)) for kernel in kernels]
+
+    def agree(batch, rows):
+        assert torch.allclose(batch, torch.stack(list(rows)), rtol=1e-13, atol=1e-14)
+
+    agree(each.A(x), (op.A(u) for op, u in zip(loop, x, strict=True)))
+    agree(each.A_adjoint(y), (op.A_adjoint(v) for op, v in zip(loop, y, strict=True)))
+    agree(
+        each.prox_l2(x, y, 3.0),
+        (op.prox_l2(u, v, 3.0) for op, u, v in zip(loop, x, y, strict=True)),
+    )
+    assert each.norm() == pytest.approx(max(op.norm() for op in loop), rel=1e-14)
+
+
+def test_kernels_that_do_not_fit_are_refused():
+    with pytest.raises(
+        ValueError, match=r"BlurEach: the kernel \(9 x 3\) is larger than the image"
+    ):
+        BlurEach(torch.ones(2, 1, 9, 3), (1, 8, 9))
+    with pytest.raises(ValueError, match="NaN"):
+        BlurEach(torch.full((2, 1, 3, 3), float("nan")), (1, 8, 9))

@@ -1,8 +1,8 @@
 """The projection without a sort, after Michelot.
 
 sum (v - tau)_+ is convex and decreasing in tau, so Newton's method from max v - 1, on the left of
-the root, climbs to it; the support only shrinks, and once it stays the root is exact. A handful of
-passes over the row suffices, and a row is in the cache.
+the root, climbs to it; the support only shrinks, and once it does not the root is exact. A handful
+of passes over the row suffices, and a row is in the cache.
 
 Source: Michelot, "A finite algorithm for finding the projection of a point onto the canonical
 simplex of R^n", JOTA 1986, doi:10.1007/BF00938486.
@@ -26,8 +26,8 @@ def project_row(v, p):
         top = max(top, v[j])
     for j in range(v.size):
         p[j] = v[j] - top
-    tau, before, count = p.dtype.type(-1), -1, 0
-    while count != before:
+    tau, before, count = p.dtype.type(-1), p.size + 2, p.size + 1
+    while count < before:  # not "!=": rounding may let an entry at the threshold in and out
         before, count, total = count, 0, 0.0
         for j in range(p.size):
             inside = p[j] > tau

@@ -12,7 +12,7 @@ MAX_BLOCK = 4096  # entries of a row that are looked at together
 
 @triton.jit
 def project_kernel(v, p, n, BLOCK: tl.constexpr):
-    """Newton's method for tau from max v - 1, in passes over the row until the support stays."""
+    """Newton's method for tau from max v - 1, pass by pass until the support shrinks no more."""
     v += tl.program_id(0).to(tl.int64) * n
     p += tl.program_id(0).to(tl.int64) * n
     entries = tl.arange(0, BLOCK)
@@ -21,8 +21,8 @@ def project_kernel(v, p, n, BLOCK: tl.constexpr):
         block = tl.load(v + first + entries, mask=first + entries < n, other=-float("inf"))
         top = tl.maximum(top, tl.max(block))
     tau = top * 0 - 1
-    before, count = -1, 0
-    while count != before:
+    before, count = n + 2, n + 1
+    while count < before:  # not "!=": rounding may let an entry at the threshold in and out
         before = count
         count = 0
         total = top * 0

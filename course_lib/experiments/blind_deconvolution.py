@@ -1,0 +1,441 @@
+"""Numbers of chapter 14: image and kernel from one blurred image, on three worlds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from course_lib.data.worlds import load_world
+from course_lib.diffusion import Denoiser, estimate_potential, rademacher
+from course_lib.functionals import SmoothedTV
+from course_lib.inference.blind_deconvolution import (
+    BlindSolution,
+    DenoiserPotential,
+    JointHessian,
+    KernelMisfit,
+    Potential,
+    blind_deconvolution,
+    blind_richardson_lucy,
+    deconvolve,
+    face_basis,
+    misfit,
+    profile,
+)
+from course_lib.metrics import align, kernel_similarity, psnr
+from course_lib.models import EmpiricalMixture, load_pretrained
+from course_lib.operators import (
+    Blur,
+    BlurEach,
+    airy_kernel,
+    defocus_kernel,
+    gaussian_kernel,
+    motion_kernel,
+)
+from course_lib.random import generator_from, normal_like
+from course_lib.results import Result, experiment
+from course_lib.training.recipes.diffusion import Halved
+
+CHAPTER = "14_blind_deconvolution"
+SIGMA = 0.01  # of the noise in every blurred image, unless it says otherwise
+LEVEL = 0.02  # at which the denoiser is asked
+KERNELS: dict[int, dict[str, Callable[[int], Tensor]]] = {
+    # side of the kernels -> family -> kernel; the larger ones are for images of 64 x 64
+    9: {
+        "gaussian": lambda side: gaussian_kernel(1.3, side),
+        "motion": lambda side: motion_kernel(6.0, 0.6, side),
+        "airy": lambda side: airy_kernel(2.5, side),
+        "defocus": lambda side: defocus_kernel(2.0, side),
+    },
+    13: {
+        "gaussian": lambda side: gaussian_kernel(1.8, side),
+        "motion": lambda side: motion_kernel(9.0, 0.6, side),
+        "airy": lambda side: airy_kernel(3.5, side),
+        "defocus": lambda side: defocus_kernel(3.0, side),
+    },
+}
+FAMILIES = tuple(KERNELS[9])
+PUBLISHED: dict[str, Any] = {"score_sigma": LEVEL, "n_outer": 300, "n_inner": 10, "restart": 100}
+FAST: dict[str, Any] = {
+    "score_sigma": LEVEL,
+    "n_outer": 60,
+    "n_inner": 1,
+    "restart": None,
+    "image_step": "proximal",
+    "momentum": True,
+    "kernel_steps": 3,
+}
+RIDGE = 0.3  # of kernels, where it is used
+# Images of four times as many pixels and kernels of twice as many taps: their misfit is larger by
+# as much, and its Hessian is worse conditioned.
+LARGE: dict[str, Any] = {"n_outer": 120, "kernel_steps": 10}
+LARGE_RIDGE = 1.0
+TV_EPS = 0.01
+TV_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # sigma^2 lam, of which the best on other images is taken
+TV_OPTIONS = FAST | {"n_outer": 100, "n_inner": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Images, the kernels that blurred them, and what was measured."""
+
+    x: Float[Tensor, "b c h w"]
+    kernel: Float[Tensor, "b 1 k l"]
+    y: Float[Tensor, "b c h w"]
+
+    def score(self, found: BlindSolution) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """PSNR (dB) and similarity of kernels, both up to a translation."""
+        return psnr(align(found.x, self.x), self.x), kernel_similarity(found.kernel, self.kernel)
+
+
+def blurred_pairs(
+    world: str, n: int, side: int = 9, *, split: str = "test", sigma: float = SIGMA
+) -> Pairs:
+    """n images of a world, each blurred by one of the families in turn.
+
+    Args:
+        side: of the kernels, 9 for images of 32 x 32 pixels and 13 for 64 x 64.
+    """
+    images = load_world(world, split, n, quiet=True)
+    x = (Halved(images) if side == 9 else images)[torch.arange(n)]
+    families = torch.cat([kernel(side) for kernel in KERNELS[side].values()])
+    kernel = families[torch.arange(n) % len(families)]
+    y = BlurEach(kernel, tuple(x.shape[1:])).A(x)
+    return Pairs(x, kernel, y + sigma * normal_like(y, generator_from(11)))
+
+
+@experiment(CHAPTER)
+def portraits(budget: str) -> list[Result]:
+    """The table of the chapter, on portraits of 32 x 32."""
+    return table("portraits", {"smoke": 4, "class": 8, "full": 24}[budget], 9, budget)
+
+
+@experiment(CHAPTER)
+def plates(budget: str) -> list[Result]:
+    """The same on plates."""
+    return table("plates", {"smoke": 4, "class": 8, "full": 24}[budget], 9, budget)
+
+
+@experiment(CHAPTER)
+def photos(budget: str) -> list[Result]:
+    """The same on photographs of 64 x 64, with a denoiser that was trained on 32 x 32."""
+    return table("photos", {"smoke": 4, "class": 4, "full": 12}[budget], 13, budget)
+
+
+def table(world: str, n: int, side: int, budget: str) -> list[Result]:
+    """Every method on the same pairs."""
+    denoiser, pairs = load_pretrained(f"diffusion_{world}32"), blurred_pairs(world, n, side)
+    data = f"{world}, {pairs.x.shape[-1]} x {pairs.x.shape[-1]}, {n} pairs, noise {SIGMA}"
+    known = deconvolve(denoiser, pairs.y, pairs.kernel, sigma=SIGMA, score_sigma=LEVEL, n_iter=50)
+    results = [
+        Result(f"psnr_blurred_{world}", mean(psnr(pairs.y, pairs.x)), "dB", 0.05, data, n, 11),
+        Result(f"psnr_known_{world}", mean(psnr(known.x, pairs.x)), "dB", 0.3, data, n, 11),
+    ]
+    for name, found in solutions(world, denoiser, pairs, side, budget).items():
+        db, similarity = pairs.score(found)
+        gain = db - psnr(pairs.y, pairs.x)
+        centre = found.kernel[:, 0, side // 2, side // 2]
+        values = {
+            "psnr": (mean(db), "dB", 0.5),
+            "gain": (mean(gain), "dB", 0.5),
+            "gain_least": (gain.amin().item(), "dB", None),
+            "similarity": (mean(similarity), "", 0.03),
+            "similarity_least": (similarity.amin().item(), "", None),
+            "succeeds": (mean(((gain >= 3) & (similarity >= 0.85)).double()), "", 0.15),
+            "centre": (mean(centre), "", 0.05),
+        }
+        results += [
+            Result(f"{key}_{name}_{world}", value, unit, tolerance, data, n, 11)
+            for key, (value, unit, tolerance) in values.items()
+        ]
+        if name == "wide":
+            results += [
+                Result(f"{key}_{family}_{world}", mean(v[i::4]), unit, 0.8, data, n // 4, 11)
+                for i, family in enumerate(FAMILIES)
+                for key, v, unit in (("gain", gain, "dB"), ("similarity", similarity, ""))
+            ]
+    return results
+
+
+def solutions(
+    world: str, denoiser: Denoiser, pairs: Pairs, side: int, budget: str
+) -> dict[str, BlindSolution]:
+    """Of each blind method, for the same measurements."""
+    quick = {"n_outer": 5} if budget == "smoke" else {}
+    large = LARGE if side > 9 else {}
+    ridge = LARGE_RIDGE if side > 9 else RIDGE
+    run = {"sigma": SIGMA} | FAST | large | quick
+    return {
+        "wide": blind_deconvolution(denoiser, pairs.y, side, kernel_ridge=ridge, **run),
+        "no_ridge": blind_deconvolution(denoiser, pairs.y, side, **run),
+        "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", kernel_ridge=ridge, **run),
+        "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **run),
+        "tv": alternate_tv(*tuned_tv(world, side, quick), pairs, side, quick),
+        "lucy": blind_richardson_lucy(
+            pairs.y.clamp(min=0), side, **tuned_richardson_lucy(world, side)
+        ),
+    }
+
+
+def alternate_tv(
+    q: SmoothedTV, ridge: float, pairs: Pairs, side: int, quick: dict[str, int]
+) -> BlindSolution:
+    """From a wide start, until total variation and the misfit are at rest."""
+    options = TV_OPTIONS | quick
+    return blind_deconvolution(q, pairs.y, side, sigma=SIGMA, kernel_ridge=ridge, **options)
+
+
+def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, float]:
+    """The weight and the ridge with the best images, on eight other pairs."""
+    pairs = tuning_pairs(world, side)
+    candidates = [
+        (SmoothedTV(weight / SIGMA**2, TV_EPS), ridge)
+        for weight in TV_WEIGHTS
+        for ridge in (0.0, RIDGE if side == 9 else LARGE_RIDGE)
+    ]
+    return max(
+        candidates,
+        key=lambda c: mean(pairs.score(alternate_tv(*c, pairs, side, quick))[0]),
+    )
+
+
+def tuned_richardson_lucy(world: str, side: int) -> dict[str, int]:
+    """When to stop blind Richardson-Lucy for the best images, on eight other pairs."""
+    pairs = tuning_pairs(world, side)
+    y = pairs.y.clamp(min=0)
+    return max(
+        ({"n_outer": n, "n_inner": m} for n in (1, 3, 10, 30) for m in (1, 3, 10)),
+        key=lambda options: mean(pairs.score(blind_richardson_lucy(y, side, **options))[0]),
+    )
+
+
+def tuning_pairs(world: str, side: int) -> Pairs:
+    """Eight pairs that no table shows: photographs have a test split only, of which the last."""
+    if world != "photos":
+        return blurred_pairs(world, 8, side, split="validation")
+    pairs = blurred_pairs(world, 32, side)
+    return Pairs(pairs.x[24:], pairs.kernel[24:], pairs.y[24:])
+
+
+@experiment(CHAPTER)
+def speed(budget: str) -> list[Result]:
+    """The published iteration and the fast one: objectives, and evaluations of the denoiser."""
+    n, outer = {"smoke": (2, 4), "class": (4, 60), "full": (4, 300)}[budget]
+    denoiser, pairs = load_pretrained("diffusion_portraits32"), blurred_pairs("portraits", n)
+    data = f"portraits, 32 x 32, {n} pairs, noise {SIGMA}"
+    results = []
+    runs = {
+        "published": PUBLISHED | {"n_outer": outer},
+        "fast": FAST,
+        "fast_long": FAST | {"n_outer": 200},
+    }
+    for name, options in runs.items():
+        found = blind_deconvolution(denoiser, pairs.y, 9, sigma=SIGMA, **options)
+        db, similarity = pairs.score(found)
+        values = {
+            "objective": (mean(objective(denoiser, pairs, found)), "", None),
+            "psnr": (mean(db), "dB", 0.5),
+            "similarity": (mean(similarity), "", 0.03),
+            "evaluations": (float(found.evaluations), "", 0.0),
+        }
+        results += [
+            Result(f"{key}_{name}", value, unit, tolerance, data, n, 11)
+            for key, (value, unit, tolerance) in values.items()
+        ]
+    return results
+
+
+def objective(denoiser: Denoiser, pairs: Pairs, found: BlindSolution) -> Float[Tensor, " b"]:
+    """F in units of sigma^2, with q from the probability flow and the same probes for all."""
+    probes = rademacher(tuple(pairs.x.shape[1:]), 4, generator=generator_from(12))
+    q = estimate_potential(denoiser, found.x, 8, probes=probes, sigma_min=LEVEL).nats
+    fit = misfit(BlurEach(found.kernel, tuple(pairs.x.shape[1:])), found.x, pairs.y)
+    return fit / SIGMA**2 + q
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ridge_0": {"kernel_ridge": 0.0},
+    "ridge_0.1": {"kernel_ridge": 0.1},
+    "ridge_1": {"kernel_ridge": 1.0},
+    "level_0.01": {"score_sigma": 0.01},
+    "level_0.04": {"score_sigma": 0.04},
+    "level_0.08": {"score_sigma": 0.08},
+    "inner_3": {"n_inner": 3, "n_outer": 20},
+    "kernel_steps_1": {"kernel_steps": 1},
+    "kernel_steps_10": {"kernel_steps": 10},
+    "restart_20": {"restart": 20},
+    "through_projection": {"kernel_update": "through_projection"},
+    "outer_30": {"n_outer": 30},
+    "outer_200": {"n_outer": 200},
+}
+
+
+@experiment(CHAPTER)
+def sensitivity(budget: str) -> list[Result]:
+    """One choice changed at a time: noise, size of the kernel, and the settings."""
+    n = {"smoke": 4, "class": 4, "full": 8}[budget]
+    denoiser, results = load_pretrained("diffusion_portraits32"), []
+    run = FAST | {"kernel_ridge": RIDGE} | ({"n_outer": 5} if budget == "smoke" else {})
+    data = f"portraits, 32 x 32, {n} pairs"
+    pairs = blurred_pairs("portraits", n)
+    cases = {name: (pairs, 9, SIGMA, run | change) for name, change in VARIANTS.items()}
+    for sigma in (0.005, 0.01, 0.02, 0.05):
+        noisy = blurred_pairs("portraits", n, sigma=sigma)
+        cases[f"noise_{sigma:g}"] = (noisy, 9, sigma, run)
+    for side in (7, 13, 17, 21):
+        cases[f"side_{side}"] = (pairs, side, SIGMA, run)
+    for name, (problem, side, sigma, options) in cases.items():
+        found = blind_deconvolution(denoiser, problem.y, side, sigma=sigma, **options)
+        db, similarity = problem.score(found)
+        gain = mean(db - psnr(problem.y, problem.x))
+        results += [
+            Result(f"gain_{name}", gain, "dB", 0.5, data, n, 11),
+            Result(f"similarity_{name}", mean(similarity), "", 0.03, data, n, 11),
+        ]
+    return results
+
+
+@experiment(CHAPTER)
+def stability(budget: str) -> list[Result]:
+    """The least eigenvalue of the Hessian where the algorithm ends: a strict minimum or not."""
+    n, outer = {"smoke": (1, 2), "class": (1, 200), "full": (2, 200)}[budget]
+    denoiser, pairs = load_pretrained("diffusion_portraits32"), blurred_pairs("portraits", n)
+    q, data, results = DenoiserPotential(denoiser, LEVEL), f"{n} portraits, 32 x 32", []
+    for name, init, ridge in (
+        ("wide", "wide", RIDGE),
+        ("no_ridge", "wide", 0.0),
+        ("narrow", "narrow", 0.0),
+    ):
+        options = FAST | {"n_outer": outer, "kernel_ridge": ridge}
+        found = blind_deconvolution(denoiser, pairs.y, 9, init, sigma=SIGMA, **options)
+        curvature = KernelMisfit(found.x, pairs.y, (9, 9), ridge).lipschitz
+        least = []
+        for i in range(n):
+            basis = face_basis(found.kernel[i : i + 1], 1e-6) / curvature[i].sqrt()
+            at = found.x[i : i + 1], found.kernel[i : i + 1], pairs.y[i : i + 1]
+            hessian = JointHessian(q, *at, SIGMA, basis, ridge)
+            least.append(hessian.smallest(1, rtol=0.1)[0].item() / SIGMA**2)
+        unit = "sigma^2, the smallest of the pairs, taps in units of 1 / sqrt(L)"
+        results.append(Result(f"eigenvalue_{name}", min(least), unit, None, data, n, 11))
+        taps = mean((found.kernel > 1e-6).double().sum((1, 2, 3)))
+        results.append(Result(f"taps_{name}", taps, "taps above 0", None, data, n, 11))
+    return results
+
+
+THETAS = tuple(0.2 * k for k in range(14))
+TRUE_THETA = 1.2
+
+
+@experiment(CHAPTER)
+def profiles(budget: str) -> list[Result]:
+    """min over x of F along Gaussian kernels, for total variation and for the denoiser."""
+    n, thetas = {"smoke": (1, THETAS[:3]), "class": (2, THETAS), "full": (4, THETAS)}[budget]
+    y = profile_measurements(n)
+    data = f"portraits, 32 x 32, blurred by a Gaussian of {TRUE_THETA} pixels, noise {SIGMA}"
+    results = []
+    for name, q in profile_priors().items():
+        curve = blur_profile(q, y, thetas)
+        results += [
+            Result(f"profile_{name}_{theta:.1f}", mean(value), "nats", None, data, n, 13)
+            for theta, value in zip(thetas[1:], curve[1:], strict=True)
+        ]
+    return results
+
+
+def profile_measurements(n: int) -> Float[Tensor, "n 1 32 32"]:
+    """Portraits under a Gaussian blur of TRUE_THETA."""
+    x = Halved(load_world("portraits", "test", n, quiet=True))[torch.arange(n)]
+    y = Blur(gaussian_kernel(TRUE_THETA, 21), (1, 32, 32)).A(x)
+    return y + SIGMA * normal_like(y, generator_from(13))
+
+
+def profile_priors() -> dict[str, Potential]:
+    """Total variation, and the law that the network knows."""
+    return {
+        "tv": SmoothedTV(1e-3 / SIGMA**2, TV_EPS),
+        "denoiser": DenoiserPotential(load_pretrained("diffusion_portraits32"), LEVEL),
+    }
+
+
+def blur_profile(q: Potential, y: Tensor, thetas: tuple[float, ...]) -> Float[Tensor, "t b"]:
+    """phi(theta) - phi(theta_0) in units of sigma^2, for Gaussian kernels of 21 x 21."""
+    found = profile(q, y, lambda theta: gaussian_kernel(theta, 21), thetas, sigma=SIGMA, n_iter=60)
+    return found.change / SIGMA**2
+
+
+@experiment(CHAPTER, cheap=True)
+def theorem(budget: str) -> list[Result]:
+    """Theorem 1 on a signal: eigenvalues, predicted slopes, and those that the algorithm has."""
+    q, x, kernel, y = favourable_signal()
+    hessian = JointHessian(q, x, kernel, y, SIGNAL_SIGMA)
+    b = normal_like(y, generator_from(8))
+    dx, dh = hessian.response(b)
+    least = hessian.smallest(1, rtol=1e-8)[0].item()
+    data = "a signal of 24 samples, a law with three centres"
+    results = [
+        Result("least_eigenvalue", least, "", 1e-4, data, 1, 8),
+        Result("slope_image", (dx.norm() / b.norm()).item(), "", 1e-4, data, 1, 8),
+        Result("slope_kernel", (dh.norm() / b.norm()).item(), "", 1e-4, data, 1, 8),
+    ]
+    for size in (1e-2, 1e-3, 1e-4):
+        found = answer(q, y + size * b, kernel)
+        step = size * b.norm()
+        results += [
+            Result(
+                f"measured_image_{size:g}",
+                ((found.x - x).norm() / step).item(),
+                "",
+                1e-3,
+                data,
+                1,
+                8,
+            ),
+            Result(
+                f"measured_kernel_{size:g}",
+                ((found.kernel - kernel).norm() / step).item(),
+                "",
+                1e-3,
+                data,
+                1,
+                8,
+            ),
+        ]
+    return results
+
+
+SIGNAL_SIGMA = 0.05
+
+
+def favourable_signal() -> tuple[DenoiserPotential, Tensor, Tensor, Tensor]:
+    """A law with three centres, a signal with gradient 0 under it, a kernel, and h * x."""
+    centres = torch.rand(3, 1, 1, 24, generator=generator_from(6), dtype=torch.float64)
+    q = DenoiserPotential(EmpiricalMixture(centres), 0.1)
+    x = centres[:1]
+    for _ in range(100):
+        x = q.denoiser(x, q.sigma)  # descent with the longest step
+    kernel = torch.tensor([[[[0.1, 0.4, 0.3, 0.15, 0.05]]]], dtype=torch.float64)
+    return q, x, kernel, Blur(kernel, (1, 1, 24)).A(x)
+
+
+def answer(q: Potential, y: Tensor, kernel: Tensor) -> BlindSolution:
+    """Where the algorithm goes from the true kernel."""
+    return blind_deconvolution(
+        q,
+        y,
+        tuple(kernel.shape[-2:]),
+        kernel,
+        sigma=SIGNAL_SIGMA,
+        n_outer=200,
+        n_inner=1,
+        restart=None,
+        image_step="proximal",
+        momentum=True,
+        kernel_steps=5,
+    )
+
+
+def mean(values: Tensor) -> float:
+    """As a number."""
+    return values.double().mean().item()

@@ -1,0 +1,45 @@
+"""Blind deconvolution: neither the image nor the kernel is known."""
+
+from course_lib.inference.blind_deconvolution.alternation import (
+    BlindSolution,
+    Snapshot,
+    blind_deconvolution,
+)
+from course_lib.inference.blind_deconvolution.image_step import ImageStep, deconvolve, misfit
+from course_lib.inference.blind_deconvolution.kernel_step import (
+    KernelMisfit,
+    KernelStep,
+    first_kernels,
+    on_simplex,
+    slope_through_projection,
+)
+from course_lib.inference.blind_deconvolution.potentials import DenoiserPotential, Potential
+from course_lib.inference.blind_deconvolution.profile import Profile, profile
+from course_lib.inference.blind_deconvolution.richardson_lucy import blind_richardson_lucy
+from course_lib.inference.blind_deconvolution.second_order import (
+    JointHessian,
+    curvature,
+    face_basis,
+)
+
+__all__ = [
+    "BlindSolution",
+    "DenoiserPotential",
+    "ImageStep",
+    "JointHessian",
+    "KernelMisfit",
+    "KernelStep",
+    "Potential",
+    "Profile",
+    "Snapshot",
+    "blind_deconvolution",
+    "blind_richardson_lucy",
+    "curvature",
+    "deconvolve",
+    "face_basis",
+    "first_kernels",
+    "misfit",
+    "on_simplex",
+    "profile",
+    "slope_through_projection",
+]
