@@ -56,7 +56,7 @@ from course_lib.experiments.likelihood import (
 )
 from course_lib.fourier import half_spectrum_weights
 from course_lib.models import EmpiricalMixture, power_law
-from course_lib.plotting import plot_curves, show_images
+from course_lib.plotting import compare, plot_curves, show_images
 from course_lib.random import generator_from, normal_like
 from course_lib.results import load_results
 
@@ -484,6 +484,15 @@ shown = torch.cat([blurred(x[:1], name, 1.2) for name in FAMILIES])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A portrait blurred by the four families at 1.2 pixels.", "name": "fig-families"}, "image": {"alt": "Four blurred versions of a small portrait: soft, streaked, with faint rings, and out of focus."}}
 show_images(shown, list(FAMILIES), columns=4)
+
+# %%
+compare(
+    x[:1].repeat_interleave(8, 2).repeat_interleave(8, 3),
+    shown[:1].repeat_interleave(8, 2).repeat_interleave(8, 3),
+    ("x", "h * x"),
+    alt="A small portrait and the same one, blurred.",
+    caption="Which of the two is more probable? Move the handle.",
+)
 
 # %% [markdown]
 # A short paper on blind deconvolution claims that
