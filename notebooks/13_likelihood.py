@@ -485,13 +485,13 @@ shown = torch.cat([blurred(x[:1], name, 1.2) for name in FAMILIES])
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A portrait blurred by the four families at 1.2 pixels.", "name": "fig-families"}, "image": {"alt": "Four blurred versions of a small portrait: soft, streaked, with faint rings, and out of focus."}}
 show_images(shown, list(FAMILIES), columns=4)
 
-# %% tags=["hide-input"]
+# %%
 compare(
-    x[0],
-    blurred(x[:1], "gaussian", 1.2)[0],
-    ("sharp", "blurred"),
-    alt="A small portrait, sharp and blurred by a Gaussian.",
-    caption="Which of the two is likelier? The Gaussian of 1.2 pixels.",
+    x[:1].repeat_interleave(8, 2).repeat_interleave(8, 3),
+    shown[:1].repeat_interleave(8, 2).repeat_interleave(8, 3),
+    ("x", "h * x"),
+    alt="A small portrait and the same one, blurred.",
+    caption="Which of the two is more probable? Move the handle.",
 )
 
 # %% [markdown]
