@@ -584,6 +584,13 @@ results.table(
 )
 
 # %% [markdown]
+# A kernel that is far larger than the blur costs most: its many taps have noise
+# to fit, and the image pays ({glue:text}`gain_side_21:.1f` dB for 21 x 21),
+# though the shape is still found. The noise level $s$ of the score may be
+# neither much larger than the noise of the measurement, where the prior is
+# smooth, nor need it be smaller. Restarts, the way of the kernel step and the
+# number of turns matter less.
+#
 # ## Go further
 #
 # * A kernel of your own: `blind_deconvolution(denoiser, y, 21, sigma=...)`
