@@ -220,6 +220,26 @@ def tuning_pairs(world: str, side: int) -> Pairs:
 
 
 @experiment(CHAPTER)
+def mixture(budget: str) -> list[Result]:
+    """Photographs by a law that knows its images by heart, with the true ones among them or not."""
+    n = {"smoke": 4, "class": 4, "full": 12}[budget]
+    pairs, results = blurred_pairs("photos", n, 13), []
+    photos = load_world("photos", "test", 96, quiet=True)[torch.arange(96)]
+    run = FAST | LARGE | {"kernel_ridge": LARGE_RIDGE}
+    run |= {"n_outer": 5} if budget == "smoke" else {}
+    for name, centres in (("by_heart", photos), ("strangers", photos[n:])):
+        found = blind_deconvolution(EmpiricalMixture(centres), pairs.y, 13, sigma=SIGMA, **run)
+        db, similarity = pairs.score(found)
+        data = f"photos, 64 x 64, {n} pairs, mixture of {len(centres)}"
+        gain = mean(db - psnr(pairs.y, pairs.x))
+        results += [
+            Result(f"gain_{name}", gain, "dB", 0.5, data, n, 11),
+            Result(f"similarity_{name}", mean(similarity), "", 0.03, data, n, 11),
+        ]
+    return results
+
+
+@experiment(CHAPTER)
 def speed(budget: str) -> list[Result]:
     """The published iteration and the fast one: objectives, and evaluations of the denoiser."""
     n, outer = {"smoke": (2, 4), "class": (4, 60), "full": (4, 300)}[budget]
