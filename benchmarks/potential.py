@@ -29,7 +29,7 @@ from course_lib.diffusion import (
     estimate_potential,
 )
 from course_lib.diffusion.samplers import noise_levels
-from course_lib.models import StationaryGaussian, power_law, unet_denoiser
+from course_lib.models import StationaryGaussian, load_pretrained, power_law
 from course_lib.random import generator_from
 from course_lib.results import Result, store_results
 from course_lib.results.registry import machine
@@ -132,15 +132,15 @@ def measure(side: int) -> list[Result]:
 
 
 def cost() -> list[Result]:
-    """Processor time of a batch of 16 potentials by the U-Net of the course, with fresh weights."""
-    model = unet_denoiser(data_mean=0.5, data_std=0.2).eval().requires_grad_(False)
+    """Processor time of a batch of 16 potentials by a denoiser of the course."""
+    model = load_pretrained("diffusion_portraits32")
     x = torch.rand(16, 1, 32, 32, generator=generator_from(0))
     estimate_potential(model, x, 1, 1, generator_from(1))  # warms up
     start = process_time()
     estimate_potential(model, x, 10, 1, generator_from(1))
     seconds = process_time() - start
     print(f"16 potentials of 32x32 images, 61 evaluations: {seconds:.1f} s of one processor")
-    data = "16 images of 32x32, U-Net of 2.6 million weights, one probe, 61 evaluations"
+    data = "16 images of 32x32, diffusion_portraits32, one probe, 61 evaluations"
     return [Result("seconds_16_32", seconds, "s CPU", None, data, 16, 0)]
 
 

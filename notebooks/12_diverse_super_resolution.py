@@ -537,7 +537,7 @@ results.table(
 # One number should surprise you. A draw from the very posterior has twice the
 # squared error of the posterior's mean, 3 dB, and squared error is what the
 # regression was trained on: it ought to win in PSNR. At x16 it does; at x4 and
-# x8 it loses. It has seen pairs for two or three minutes, and learned no more
+# x8 it loses. It has seen pairs for a few minutes, and learned no more
 # of portraits than these could teach. The hierarchy had learned portraits
 # before.
 
