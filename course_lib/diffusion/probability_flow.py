@@ -206,9 +206,9 @@ def potential_gradient(
 
 
 def bits_per_dimension(
-    nats: Float[Tensor, " b"], n: int, data_range: float = 1.0
-) -> Float[Tensor, " b"]:
-    """Bits for each of the n numbers of an 8-bit image, whose potential is `nats`.
+    nats: Float[Tensor, "*b"], n: int, data_range: float = 1.0
+) -> Float[Tensor, "*b"]:
+    """Bits for each of the n numbers of an 8-bit image, whose potential is `nats`, of any shape.
 
     q / (n log 2) + log2(256 / data_range): a grey level is a cell of width data_range / 256. For
     potentials of images in [-1, 1], as published ones are, data_range is 2: multiplying images by
