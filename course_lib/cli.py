@@ -151,6 +151,7 @@ def train(
         return
     options = {"data": data, "minutes": minutes, "steps": steps}
     options["root"] = None if root is None else data or chosen.data  # not this machine's path
+    options["device"] = None if device == "cpu" else device
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     target = WEIGHTS if ship else home
     card = ship_weights(

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
 from course_lib.data.worlds import about, load_world
 from course_lib.models.pretrained import (
@@ -54,7 +55,7 @@ def run_recipe(
             are missing, or a folder with the checkpoint of another run.
     """
     _check_request(device, minutes, steps)
-    images = training_set(recipe, data, root, n_images, quiet=quiet)
+    images = training_set(recipe, data, root, n_images, device=device, quiet=quiet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
@@ -112,8 +113,7 @@ def ship_weights(
         "steps": training.steps,
         "batch_size": recipe.settings.batch_size,
         "minutes": round(training.seconds / 60, 1),
-        "machine": f"{platform.machine()}, torch {torch.__version__.split('+')[0]}, "
-        f"{torch.get_num_threads()} threads",
+        "machine": f"{_processor(training.model)}, torch {torch.__version__.split('+')[0]}",
     }
     if recipe.left_out:
         card["left_out"] = list(recipe.left_out)
@@ -141,12 +141,14 @@ def training_set(
     root: Path | None = None,
     n_images: int | None = None,
     *,
+    device: str = "cpu",
     quiet: bool = True,
 ) -> Dataset:
-    """The images that train a recipe, as its objective expects them."""
+    """The images that train a recipe, in the memory of a device, as its objective expects them."""
     own = data in (None, recipe.data)
     count = recipe.n_images if own and n_images is None else n_images
-    return recipe.prepare(load_world(data or recipe.data, "train", count, root=root, quiet=quiet))
+    images = load_world(data or recipe.data, "train", count, root=root, quiet=quiet)
+    return recipe.prepare(images.to(device))
 
 
 def held_out(recipe: Recipe, data: str | None = None, root: Path | None = None) -> Dataset:
@@ -170,6 +172,14 @@ def _check_request(device: str, minutes: float | None, steps: int | None) -> Non
     for name, value in (("--minutes", minutes), ("--steps", steps)):
         if value is not None and not value > 0:
             raise CourseError(f"{name}: expected more than 0, got {value}.")
+
+
+def _processor(model: nn.Module) -> str:
+    """What computes with a model: the name of a GPU, or the architecture of a CPU."""
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def _commit() -> str:

@@ -1,7 +1,8 @@
 """How far a compiled backend is from the reference; run as a program, it checks Triton.
 
 The tests start it in a process of its own: TRITON_INTERPRET must be set before Triton's programs
-are defined, and a fault in one can take the interpreter down with it.
+are defined, and a fault in one can take the interpreter down with it. On a machine with a GPU
+`python tests/kernels/agreement.py cuda` checks what is compiled for it.
 """
 
 import sys
@@ -42,11 +43,13 @@ FACTORS = [  # images a factor, factors, height, width, radius
 EPS, LAM = 0.01, 0.08
 
 
-def tv_gaps(backend: str, shape: tuple[int, ...], boundary: str, dtype: torch.dtype) -> dict:
+def tv_gaps(
+    backend: str, shape: tuple[int, ...], boundary: str, dtype: torch.dtype, device: str = "cpu"
+) -> dict[str, float]:
     """Largest difference from the reference, relative for the value, by name."""
     generator = torch.Generator().manual_seed(0)
-    u = torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
-    lam = LAM * torch.arange(1, len(u) + 1) / len(u)
+    u = torch.rand(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+    lam = LAM * torch.arange(1, len(u) + 1, device=device) / len(u)
 
     def both(f, *args, **kwargs) -> tuple[Tensor, Tensor]:
         results = [f(*args, boundary=boundary, backend=b, **kwargs) for b in (backend, "reference")]
@@ -65,14 +68,18 @@ def tv_gaps(backend: str, shape: tuple[int, ...], boundary: str, dtype: torch.dt
     return gaps | {"value": ((value - true_value) / true_value).abs().max().item()}
 
 
-def simplex_gap(backend: str, shape: tuple[int, ...], scale: float, dtype: torch.dtype) -> float:
+def simplex_gap(
+    backend: str, shape: tuple[int, ...], scale: float, dtype: torch.dtype, device: str = "cpu"
+) -> float:
     generator = torch.Generator().manual_seed(0)
-    v = (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
+    v = (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(device, dtype)
     p, truth = (project_simplex(v, backend=b) for b in (backend, "reference"))
     return (p - truth).abs().max().item()
 
 
-def banded_gaps(backend: str, size: tuple[int, ...], dtype: torch.dtype) -> dict[str, float]:
+def banded_gaps(
+    backend: str, size: tuple[int, ...], dtype: torch.dtype, device: str = "cpu"
+) -> dict[str, float]:
     """Largest difference from the reference over the largest number, by name.
 
     Off-diagonals add up to half the diagonal at most, so |L^-1| <= 2 / min d and errors stay small.
@@ -86,10 +93,10 @@ def banded_gaps(backend: str, size: tuple[int, ...], dtype: torch.dtype) -> dict
     m = len(causal_offsets(radius))
     d = 0.5 + random(batch, 1, height, width)
     o = (random(batch, m, height, width) - 0.5) * d / max(m, 1)
-    x, y = (random(samples, batch, 1, height, width).sub(0.5).to(dtype) for _ in range(2))
-    ours, truth = (
-        BandedCholesky(d.to(dtype), o.to(dtype), radius, name) for name in (backend, "reference")
-    )
+    size = (samples, batch, 1, height, width)
+    x, y = (random(*size).sub(0.5).to(device, dtype) for _ in range(2))
+    d, o = (t.to(device, dtype) for t in (d, o))
+    ours, truth = (BandedCholesky(d, o, radius, name) for name in (backend, "reference"))
     pairs = {
         method: [getattr(factor, method)(x) for factor in (ours, truth)]
         for method in ("matvec", "matvec_t", "solve", "solve_t")
@@ -107,20 +114,21 @@ def banded_gaps(backend: str, size: tuple[int, ...], dtype: torch.dtype) -> dict
     return {name: ((a - b).abs().max() / b.abs().max()).item() for name, (a, b) in pairs.items()}
 
 
-def main() -> None:
+def main(device: str = "cpu") -> None:
     for dtype, tolerance in TOLERANCE.items():
         for shape, boundary in product(SHAPES, BOUNDARIES):
-            gaps = tv_gaps("triton", shape, boundary, dtype)
+            gaps = tv_gaps("triton", shape, boundary, dtype, device)
             assert max(gaps.values()) <= tolerance, (shape, boundary, dtype, gaps)
         for shape, scale in product(ROWS, (1e-3, 1.0, 100.0)):
-            gap = simplex_gap("triton", shape, scale, dtype)
+            gap = simplex_gap("triton", shape, scale, dtype, device)
             assert gap <= tolerance, (shape, scale, dtype, gap)
         # the interpreter takes a second a size: one of them is enough to see a dtype that gets lost
-        for size in FACTORS if dtype == torch.float64 else FACTORS[:1]:
-            gaps = banded_gaps("triton", size, dtype)
+        complete = dtype == torch.float64 or device != "cpu"
+        for size in FACTORS if complete else FACTORS[:1]:
+            gaps = banded_gaps("triton", size, dtype, device)
             assert max(gaps.values()) <= tolerance, (size, dtype, gaps)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
     sys.stdout.write("agreed\n")
