@@ -1,7 +1,7 @@
-"""Figures of the book: images, spectra, curves and the comparison slider.
+"""Figures of the book: images, spectra, curves, and pictures under a slider.
 
 This module is the only home of matplotlib. Its functions return a `CourseFigure` (or a
-`Comparison`), which a notebook shows once, as the value of the last line of a cell. Figures are
+`Slider`), which a notebook shows once, as the value of the last line of a cell. Figures are
 transparent, in inks chosen for equal contrast on the light and on the dark page, and all have the
 same width, so that their letters have one size throughout the book.
 
@@ -11,6 +11,7 @@ lies outside [vmin, vmax] is drawn clipped; the caller's tensors are never chang
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -309,8 +310,8 @@ def plot_paths(
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two pictures under one slider: HTML on the page, one PNG elsewhere, words at worst."""
+class Slider:
+    """Pictures under one slider: HTML on the page, one PNG elsewhere, words at worst."""
 
     html: str
     png: bytes
@@ -335,7 +336,7 @@ def compare(
     alt: str,
     caption: str,
     truth=None,
-) -> Comparison:
+) -> Slider:
     """Compare two images of one size under a slider that mouse, finger and arrow keys can move.
 
     Without JavaScript, or in a notebook that is not trusted, the pictures stand side by side.
@@ -372,9 +373,9 @@ def compare(
         ],
         axis=1,
     )
-    sources = ["data:image/png;base64," + base64.b64encode(_encode_png(p)).decode() for p in pixels]
+    sources = [_data_uri(p) for p in pixels]
     left, right = map(escape, labels)
-    html = SLIDER.format(
+    html = BEFORE_AFTER.format(
         width=w * max(1, round(512 / w)),
         left=left,
         right=right,
@@ -383,12 +384,10 @@ def compare(
         before=sources[0],
         after=sources[1],
     )
-    return Comparison(
-        html, _encode_png(pair), f"Comparison of {labels[0]} with {labels[1]}: {caption}"
-    )
+    return Slider(html, _encode_png(pair), f"Comparison of {labels[0]} with {labels[1]}: {caption}")
 
 
-SLIDER = """\
+BEFORE_AFTER = """\
 <figure class="before-after" style="max-width:{width}px;margin:1.2rem auto"><style>
 .before-after img{{display:block;width:100%;height:auto;margin:0;border-radius:0;
  image-rendering:pixelated}}
@@ -427,6 +426,75 @@ SLIDER = """\
  aria-label="Comparison slider, {left} on the left, {right} on the right"
  oninput="this.parentNode.style.setProperty('--p',this.value+'%')">
 </div><figcaption>{caption}</figcaption></figure>"""
+
+
+def film(frames, labels: Sequence[str], *, alt: str, caption: str) -> Slider:
+    """Show one of several images of one size, chosen by a slider: a computation along its way.
+
+    Without JavaScript, or in a notebook that is not trusted, the pictures stand one below another.
+
+    Args:
+        frames: at least two images in [0, 1] of one size, at most 512 pixels a side.
+        labels: what stands below each of them, such as "after 20 steps".
+        alt: one sentence that replaces the pictures for a reader who cannot see them.
+        caption: the sentence below, plain text.
+
+    Raises:
+        ValueError: too few or different images, no alt text, no caption.
+    """
+    if not (alt.strip() and caption.strip()):
+        raise ValueError("film: alt and caption must not be empty; describe what the frames show.")
+    frames, labels = _named_images(frames, list(labels))
+    pixels = _same_channels([_to_bytes(_to_numpy(image), 0.0, 1.0) for image in frames])
+    sizes = {array.shape[:2] for array in pixels}
+    (h, w) = pixels[0].shape[:2]
+    if len(pixels) < 2 or len(sizes) > 1 or max(h, w) > 512:
+        raise ValueError(
+            f"film: expected at least two images of one size, at most 512 pixels a side, got "
+            f"{len(pixels)} of {sorted(sizes)}."
+        )
+    pictures = "".join(
+        FRAME.format(
+            source=_data_uri(array),
+            alt=escape(f"{alt} ({label})"),
+            label=escape(label),
+            loaded=ALIVE if i == len(pixels) - 1 else "",
+        )
+        for i, (array, label) in enumerate(zip(pixels, labels, strict=True))
+    )
+    html = FILM.format(
+        width=w * max(1, round(512 / w)),
+        pictures=pictures,
+        last=len(pixels) - 1,
+        caption=escape(caption),
+    )
+    gaps = [(0, 8), (0, 0)] + [(0, 0)] * (pixels[0].ndim - 2)
+    column = np.concatenate([np.pad(array, gaps, constant_values=255) for array in pixels])
+    return Slider(
+        html, _encode_png(column[:-8]), f"{len(pixels)} pictures, {', '.join(labels)}: {caption}"
+    )
+
+
+ALIVE = """
+ onload="const all=this.closest('.frames');all.dataset.live=1;all.lastElementChild.oninput()\""""
+FRAME = """\
+<span class="frame"><img src="{source}" alt="{alt}"{loaded}
+><span class="label">{label}</span></span>
+"""
+FILM = """\
+<figure class="film" style="max-width:{width}px;margin:1.2rem auto"><style>
+.film img{{display:block;width:100%;height:auto;margin:0;border-radius:4px;
+ image-rendering:pixelated}}
+.film .label{{display:block;font-size:.9em;text-align:center;margin:.2em 0 .6em}}
+.film .frame[hidden],.film input{{display:none}}
+.film [data-live] input{{display:block;width:100%;margin:0;accent-color:#12897b}}
+.film figcaption{{text-align:center;margin-top:.6em}}
+</style><div class="frames">
+{pictures}<input type="range" min="0" max="{last}" value="0" aria-label="Frame"
+ oninput="const all=[...this.parentNode.querySelectorAll('.frame')];
+all.forEach((frame,i)=>frame.hidden=i!=this.value);
+this.setAttribute('aria-valuetext',all[this.value].textContent.trim())"
+></div><figcaption>{caption}</figcaption></figure>"""
 
 
 # --- from tensors to arrays ---------------------------------------------------------------
@@ -521,6 +589,10 @@ def _encode_png(pixels: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(_encode_png(pixels)).decode()
 
 
 def _without_colour(png: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Numbers of chapter 14: image and kernel from one blurred image, on three worlds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,14 +16,19 @@ from course_lib.inference.blind_deconvolution import (
     DenoiserPotential,
     JointHessian,
     KernelMisfit,
+    KernelStep,
     Potential,
+    Stage,
     blind_deconvolution,
     blind_richardson_lucy,
+    coarse_to_fine,
     deconvolve,
     face_basis,
+    first_kernels,
     misfit,
     profile,
 )
+from course_lib.inference.blind_deconvolution.momentum import Momentum
 from course_lib.metrics import align, kernel_similarity, psnr
 from course_lib.models import EmpiricalMixture, load_pretrained
 from course_lib.operators import (
@@ -58,20 +63,23 @@ KERNELS: dict[int, dict[str, Callable[[int], Tensor]]] = {
 }
 FAMILIES = tuple(KERNELS[9])
 PUBLISHED: dict[str, Any] = {"score_sigma": LEVEL, "n_outer": 300, "n_inner": 10, "restart": 100}
-FAST: dict[str, Any] = {
-    "score_sigma": LEVEL,
-    "n_outer": 60,
+STEPS: dict[str, Any] = {
     "n_inner": 1,
     "restart": None,
     "image_step": "proximal",
     "momentum": True,
     "kernel_steps": 3,
 }
-RIDGE = 0.3  # of kernels, where it is used
-# Images of four times as many pixels and kernels of twice as many taps: their misfit is larger by
-# as much, and its Hessian is worse conditioned.
-LARGE: dict[str, Any] = {"n_outer": 120, "kernel_steps": 10}
-LARGE_RIDGE = 1.0
+FAST: dict[str, Any] = STEPS | {"score_sigma": LEVEL, "n_outer": 60}
+# By the side of the kernels. Images of 64 x 64 have four times as many pixels and kernels of
+# 13 x 13 twice as many taps: their misfit is larger by as much, its Hessian worse conditioned.
+KERNEL_STEPS = {9: 3, 13: 10}
+TURNS = {9: 60, 13: 120}
+RIDGES = {9: 0.3, 13: 1.0}  # where one is used throughout
+STAGES = {
+    side: (*(Stage(level, first, 10) for level in (0.05, 0.03, LEVEL)), Stage(LEVEL, last, 30))
+    for side, first, last in ((9, 0.6, 0.0), (13, 3.0, 1.0))
+}
 TV_EPS = 0.01
 TV_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # sigma^2 lam, of which the best on other images is taken
 TV_OPTIONS = FAST | {"n_outer": 100, "n_inner": 3}
@@ -120,8 +128,8 @@ def plates(budget: str) -> list[Result]:
 
 @experiment(CHAPTER)
 def photos(budget: str) -> list[Result]:
-    """The same on photographs of 64 x 64, with a denoiser that was trained on 32 x 32."""
-    return table("photos", {"smoke": 4, "class": 4, "full": 12}[budget], 13, budget)
+    """The same on photographs of 64 x 64, with kernels of 13 x 13."""
+    return table("photos", {"smoke": 4, "class": 4, "full": 24}[budget], 13, budget)
 
 
 def table(world: str, n: int, side: int, budget: str) -> list[Result]:
@@ -129,9 +137,11 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
     denoiser, pairs = load_pretrained(f"diffusion_{world}32"), blurred_pairs(world, n, side)
     data = f"{world}, {pairs.x.shape[-1]} x {pairs.x.shape[-1]}, {n} pairs, noise {SIGMA}"
     known = deconvolve(denoiser, pairs.y, pairs.kernel, sigma=SIGMA, score_sigma=LEVEL, n_iter=50)
+    image_known = kernel_similarity(kernel_of_known_image(pairs, RIDGES[side]), pairs.kernel)
     results = [
         Result(f"psnr_blurred_{world}", mean(psnr(pairs.y, pairs.x)), "dB", 0.05, data, n, 11),
         Result(f"psnr_known_{world}", mean(psnr(known.x, pairs.x)), "dB", 0.3, data, n, 11),
+        Result(f"similarity_known_{world}", mean(image_known), "", 0.03, data, n, 11),
     ]
     for name, found in solutions(world, denoiser, pairs, side, budget).items():
         db, similarity = pairs.score(found)
@@ -150,7 +160,7 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
             Result(f"{key}_{name}_{world}", value, unit, tolerance, data, n, 11)
             for key, (value, unit, tolerance) in values.items()
         ]
-        if name == "wide":
+        if name == "stages":
             results += [
                 Result(f"{key}_{family}_{world}", mean(v[i::4]), unit, 0.8, data, n // 4, 11)
                 for i, family in enumerate(FAMILIES)
@@ -164,19 +174,46 @@ def solutions(
 ) -> dict[str, BlindSolution]:
     """Of each blind method, for the same measurements."""
     quick = {"n_outer": 5} if budget == "smoke" else {}
-    large = LARGE if side > 9 else {}
-    ridge = LARGE_RIDGE if side > 9 else RIDGE
-    run = {"sigma": SIGMA} | FAST | large | quick
+    run = {"sigma": SIGMA, "kernel_ridge": RIDGES[side]} | FAST
+    run |= {"n_outer": TURNS[side], "kernel_steps": KERNEL_STEPS[side]} | quick
+    as_it_is = run | {"kernel_ridge": 0.0}
     return {
-        "wide": blind_deconvolution(denoiser, pairs.y, side, kernel_ridge=ridge, **run),
-        "no_ridge": blind_deconvolution(denoiser, pairs.y, side, **run),
-        "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", kernel_ridge=ridge, **run),
-        "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **run),
+        "stages": in_stages(denoiser, pairs.y, side, budget=budget),
+        "wide": blind_deconvolution(denoiser, pairs.y, side, **run),
+        "no_ridge": blind_deconvolution(denoiser, pairs.y, side, **as_it_is),
+        "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", **run),
+        "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **as_it_is),
+        "narrow_stages": in_stages(denoiser, pairs.y, side, "narrow", budget=budget),
         "tv": alternate_tv(*tuned_tv(world, side, quick), pairs, side, quick),
         "lucy": blind_richardson_lucy(
             pairs.y.clamp(min=0), side, **tuned_richardson_lucy(world, side)
         ),
     }
+
+
+def in_stages(
+    denoiser: Denoiser,
+    y: Float[Tensor, "b c h w"],
+    side: int,
+    init: str = "wide",
+    *,
+    budget: str = "full",
+    snapshots: tuple[int, ...] = (),
+) -> BlindSolution:
+    """From coarse to fine, with the stages for kernels of this side."""
+    stages = scaled(STAGES[side], {"n_outer": 0.1}) if budget == "smoke" else STAGES[side]
+    options = STEPS | {"sigma": SIGMA, "kernel_steps": KERNEL_STEPS[side], "snapshots": snapshots}
+    return coarse_to_fine(denoiser, y, side, stages, init, **options)
+
+
+def kernel_of_known_image(pairs: Pairs, ridge: float) -> Float[Tensor, "b 1 k l"]:
+    """What the measurements say of the kernels to one who knows the images."""
+    size = tuple(pairs.kernel.shape[-2:])
+    f, step = KernelMisfit(pairs.x, pairs.y, size, ridge), KernelStep()
+    taps = Momentum(first_kernels("wide", size, pairs.y), True)
+    for _ in range(1000):
+        taps.move(step(f, taps.ahead))
+    return taps.x
 
 
 def alternate_tv(
@@ -193,7 +230,7 @@ def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, 
     candidates = [
         (SmoothedTV(weight / SIGMA**2, TV_EPS), ridge)
         for weight in TV_WEIGHTS
-        for ridge in (0.0, RIDGE if side == 9 else LARGE_RIDGE)
+        for ridge in (0.0, RIDGES[side])
     ]
     return max(
         candidates,
@@ -222,13 +259,11 @@ def tuning_pairs(world: str, side: int) -> Pairs:
 @experiment(CHAPTER)
 def mixture(budget: str) -> list[Result]:
     """Photographs by a law that knows its images by heart, with the true ones among them or not."""
-    n = {"smoke": 4, "class": 4, "full": 12}[budget]
+    n = {"smoke": 4, "class": 4, "full": 24}[budget]
     pairs, results = blurred_pairs("photos", n, 13), []
     photos = load_world("photos", "test", 96, quiet=True)[torch.arange(96)]
-    run = FAST | LARGE | {"kernel_ridge": LARGE_RIDGE}
-    run |= {"n_outer": 5} if budget == "smoke" else {}
     for name, centres in (("by_heart", photos), ("strangers", photos[n:])):
-        found = blind_deconvolution(EmpiricalMixture(centres), pairs.y, 13, sigma=SIGMA, **run)
+        found = in_stages(EmpiricalMixture(centres), pairs.y, 13, budget=budget)
         db, similarity = pairs.score(found)
         data = f"photos, 64 x 64, {n} pairs, mixture of {len(centres)}"
         gain = mean(db - psnr(pairs.y, pairs.x))
@@ -275,20 +310,22 @@ def objective(denoiser: Denoiser, pairs: Pairs, found: BlindSolution) -> Float[T
     return fit / SIGMA**2 + q
 
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "ridge_0": {"kernel_ridge": 0.0},
-    "ridge_0.1": {"kernel_ridge": 0.1},
-    "ridge_1": {"kernel_ridge": 1.0},
-    "level_0.01": {"score_sigma": 0.01},
-    "level_0.04": {"score_sigma": 0.04},
-    "level_0.08": {"score_sigma": 0.08},
-    "inner_3": {"n_inner": 3, "n_outer": 20},
-    "kernel_steps_1": {"kernel_steps": 1},
-    "kernel_steps_10": {"kernel_steps": 10},
-    "restart_20": {"restart": 20},
-    "through_projection": {"kernel_update": "through_projection"},
-    "outer_30": {"n_outer": 30},
-    "outer_200": {"n_outer": 200},
+VARIANTS: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
+    # name -> by what the numbers of the stages are multiplied, and other options
+    "stages": ({}, {}),
+    "ridge_0": ({"kernel_ridge": 0.0}, {}),
+    "ridge_third": ({"kernel_ridge": 1 / 3}, {}),
+    "ridge_3": ({"kernel_ridge": 3.0}, {}),
+    "level_half": ({"score_sigma": 0.5}, {}),
+    "level_2": ({"score_sigma": 2.0}, {}),
+    "level_4": ({"score_sigma": 4.0}, {}),
+    "outer_half": ({"n_outer": 0.5}, {}),
+    "outer_3": ({"n_outer": 3.0}, {}),
+    "inner_3": ({"n_outer": 1 / 3}, {"n_inner": 3}),
+    "kernel_steps_1": ({}, {"kernel_steps": 1}),
+    "kernel_steps_10": ({}, {"kernel_steps": 10}),
+    "restart_10": ({}, {"restart": 10}),
+    "through_projection": ({}, {"kernel_update": "through_projection"}),
 }
 
 
@@ -297,17 +334,23 @@ def sensitivity(budget: str) -> list[Result]:
     """One choice changed at a time: noise, size of the kernel, and the settings."""
     n = {"smoke": 4, "class": 4, "full": 8}[budget]
     denoiser, results = load_pretrained("diffusion_portraits32"), []
-    run = FAST | {"kernel_ridge": RIDGE} | ({"n_outer": 5} if budget == "smoke" else {})
-    data = f"portraits, 32 x 32, {n} pairs"
-    pairs = blurred_pairs("portraits", n)
-    cases = {name: (pairs, 9, SIGMA, run | change) for name, change in VARIANTS.items()}
-    for sigma in (0.005, 0.01, 0.02, 0.05):
+    pairs, stages = blurred_pairs("portraits", n), STAGES[9]
+    if budget == "smoke":
+        stages = scaled(stages, {"n_outer": 0.1})
+    cases = {
+        name: (pairs, 9, SIGMA, scaled(stages, factors), options)
+        for name, (factors, options) in VARIANTS.items()
+    }
+    cases["one_stage"] = pairs, 9, SIGMA, (Stage(LEVEL, RIDGES[9], 60),), {}
+    for sigma in (0.005, 0.02, 0.05):
         noisy = blurred_pairs("portraits", n, sigma=sigma)
-        cases[f"noise_{sigma:g}"] = (noisy, 9, sigma, run)
+        cases[f"noise_{sigma:g}"] = noisy, 9, sigma, stages, {}
     for side in (7, 13, 17, 21):
-        cases[f"side_{side}"] = (pairs, side, SIGMA, run)
-    for name, (problem, side, sigma, options) in cases.items():
-        found = blind_deconvolution(denoiser, problem.y, side, sigma=sigma, **options)
+        cases[f"side_{side}"] = pairs, side, SIGMA, stages, {}
+    data = f"portraits, 32 x 32, {n} pairs"
+    for name, (problem, side, sigma, chosen, options) in cases.items():
+        options = STEPS | options
+        found = coarse_to_fine(denoiser, problem.y, side, chosen, sigma=sigma, **options)
         db, similarity = problem.score(found)
         gain = mean(db - psnr(problem.y, problem.x))
         results += [
@@ -317,6 +360,18 @@ def sensitivity(budget: str) -> list[Result]:
     return results
 
 
+def scaled(stages: tuple[Stage, ...], factors: dict[str, float]) -> tuple[Stage, ...]:
+    """Stages whose numbers are multiplied; a number of iterations stays one."""
+
+    def change(stage: Stage) -> Stage:
+        numbers = {name: factor * getattr(stage, name) for name, factor in factors.items()}
+        if "n_outer" in numbers:
+            numbers["n_outer"] = max(1, round(numbers["n_outer"]))
+        return replace(stage, **numbers)
+
+    return tuple(map(change, stages))
+
+
 @experiment(CHAPTER)
 def stability(budget: str) -> list[Result]:
     """The least eigenvalue of the Hessian where the algorithm ends: a strict minimum or not."""
@@ -324,12 +379,14 @@ def stability(budget: str) -> list[Result]:
     denoiser, pairs = load_pretrained("diffusion_portraits32"), blurred_pairs("portraits", n)
     q, data, results = DenoiserPotential(denoiser, LEVEL), f"{n} portraits, 32 x 32", []
     for name, init, ridge in (
-        ("wide", "wide", RIDGE),
+        ("stages", "wide", 0.0),
+        ("wide", "wide", RIDGES[9]),
         ("no_ridge", "wide", 0.0),
         ("narrow", "narrow", 0.0),
     ):
-        options = FAST | {"n_outer": outer, "kernel_ridge": ridge}
-        found = blind_deconvolution(denoiser, pairs.y, 9, init, sigma=SIGMA, **options)
+        before = STAGES[9][:-1] if name == "stages" else ()
+        stages = (*before, Stage(LEVEL, ridge, outer))
+        found = coarse_to_fine(denoiser, pairs.y, 9, stages, init, sigma=SIGMA, **STEPS)
         curvature = KernelMisfit(found.x, pairs.y, (9, 9), ridge).lipschitz
         least = []
         for i in range(n):

@@ -2,8 +2,10 @@
 
 from course_lib.inference.blind_deconvolution import (
     JointHessian,
+    Stage,
     blind_deconvolution,
     blind_richardson_lucy,
+    coarse_to_fine,
     deconvolve,
     profile,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "bicubic_downsampling",
     "blind_deconvolution",
     "blind_richardson_lucy",
+    "coarse_to_fine",
     "conditional_mean",
     "consistency_projection",
     "deconvolve",

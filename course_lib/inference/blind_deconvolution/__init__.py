@@ -5,6 +5,7 @@ from course_lib.inference.blind_deconvolution.alternation import (
     Snapshot,
     blind_deconvolution,
 )
+from course_lib.inference.blind_deconvolution.coarse_to_fine import Stage, coarse_to_fine
 from course_lib.inference.blind_deconvolution.image_step import ImageStep, deconvolve, misfit
 from course_lib.inference.blind_deconvolution.kernel_step import (
     KernelMisfit,
@@ -32,8 +33,10 @@ __all__ = [
     "Potential",
     "Profile",
     "Snapshot",
+    "Stage",
     "blind_deconvolution",
     "blind_richardson_lucy",
+    "coarse_to_fine",
     "curvature",
     "deconvolve",
     "face_basis",
