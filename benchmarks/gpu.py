@@ -10,7 +10,7 @@ ours.
    to pixel in eager torch.
 4. Sixteen potentials of 64 x 64 images by a U-Net of six million weights.
 
-    python benchmarks/gpu.py     two minutes on a GPU; writes book/results/benchmarks_gpu.json
+    python benchmarks/gpu.py     a minute on a GPU; writes book/results/benchmarks_gpu.json
 """
 
 import time

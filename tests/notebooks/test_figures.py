@@ -78,7 +78,7 @@ def test_names_of_figures_are_unique_in_the_book():
 def test_only_the_last_line_of_a_cell_draws(notebook):
     """A figure that is no value of its cell is lost, silently: there is no plt.show() here."""
     draws = {f"plot_{kind}" for kind in ("history", "curves", "bars", "paths")}
-    draws |= {"show_images", "show_spectrum", "compare"}
+    draws |= {"show_images", "show_spectrum", "compare", "film"}
     for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
         if cell["cell_type"] != "code" or "%" in "".join(cell["source"])[:1]:
             continue

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 from typer.testing import CliRunner
 
 from course_lib.cli import app
@@ -41,6 +43,8 @@ def tiny_worlds(monkeypatch, tmp_path):
 def test_recipe_trains_and_ships(name, tiny_worlds):
     """Three steps: weights move, stay finite, and come back from the file with figures."""
     recipe = find_recipe(name)
+    few = min(32, recipe.settings.batch_size)  # where a recipe has batches for a GPU
+    recipe = replace(recipe, settings=replace(recipe.settings, batch_size=few))
     training = ship.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
     assert training.steps == 3
     assert training.skipped == 0
@@ -107,6 +111,15 @@ def test_denoisers_are_told_the_true_mean_and_deviation(name):
     # 64 images, whose mean brightness varies by 0.1: 0.0125 of the mean, more of its extremes
     assert x.mean().item() == pytest.approx(arguments["data_mean"], abs=0.04)
     assert x.std().item() == pytest.approx(arguments["data_std"], abs=0.02)
+
+
+def test_batches_of_either_size():
+    """By the number of the first image; either way they cost the same, up to a rounded quarter."""
+    x = load_crops(7).images
+    set_of_both = diffusion.EitherSize(x)
+    assert len(set_of_both) == 7
+    torch.testing.assert_close(set_of_both[torch.tensor([2, 3])], avg_pool2d(x[2:4], 2))
+    assert torch.equal(set_of_both[torch.tensor([3, 2, 0, 1, 4])], x[torch.tensor([3, 2])])
 
 
 def test_nearest_training_image():
