@@ -310,8 +310,15 @@ benchmark.table(
 )
 
 # %% [markdown]
-# What is good enough to draw an image is not good enough to weigh it.
-#
+# What is good enough to draw an image is not good enough to weigh it. A batch
+# of sixteen potentials, with sixty-one evaluations:
+
+# %% tags=["hide-input", "nbval-check-output"]
+gpu = load_results("benchmarks_gpu")
+for cost in (benchmark["seconds_16_32"], gpu["potentials_16_64"]):
+    print(f"{cost.value:.1f} {cost.unit}, {cost.machine}:\n    {cost.data}")
+
+# %% [markdown]
 # ### The divergence
 #
 # The trace of a matrix that one can only multiply with:
