@@ -547,6 +547,26 @@ load_results("benchmarks_tv").table(
 )
 
 # %% [markdown]
+# On a GPU the same iteration is a Triton program
+# (`kernels/smoothed_tv/_triton.py`). One iteration in a stored run on an H200
+# (`benchmarks/gpu.py`), by its time over ours; below 1 is faster:
+
+# %% tags=["hide-input"]
+load_results("benchmarks_gpu").table(
+    {
+        "eager": "PyTorch, operation by operation",
+        "compile": "the same under torch.compile",
+        "copy": "the sum of two images",
+    },
+    {"2048": "2048²", "4096": "4096²"},
+    "iteration_{column}_vs_{row}",
+    ".2f",
+)
+
+# %% [markdown]
+# A compiler that fuses the operations comes close by itself: what costs time
+# is how often memory is read and written.
+#
 # ## The same in deepinv
 #
 # deepinv counts differences across the border as zero (Neumann), which our
