@@ -26,7 +26,7 @@ def picture_cells(notebook: Path) -> list[tuple[int, dict, dict]]:
 
 
 class Slider(HTMLParser):
-    """The alternative texts and the caption of a comparison slider."""
+    """The alternative texts and the caption of pictures under a slider."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class Slider(HTMLParser):
 def is_described(mystnb: dict, data: dict) -> bool:
     """A slider carries its own words; any other picture has them in the cell's metadata."""
     html = "".join(data.get("text/html", ""))
-    if "before-after" in html:
+    if "before-after" in html or 'class="film"' in html:
         slider = Slider(html)
-        return bool(slider.caption) and len(slider.alts) == 2 and all(slider.alts)
+        return bool(slider.caption) and len(slider.alts) >= 2 and all(slider.alts)
     words = [
         mystnb.get("figure", {}).get("caption"),
         mystnb.get("figure", {}).get("name"),
