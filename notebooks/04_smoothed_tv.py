@@ -564,8 +564,9 @@ load_results("benchmarks_gpu").table(
 )
 
 # %% [markdown]
-# A compiler that fuses the operations comes close by itself: what costs time
-# is how often memory is read and written.
+# On a large image a compiler that fuses the operations comes close by itself:
+# what costs time is how often memory is read and written. On smaller ones the
+# launch of the programs counts as well.
 #
 # ## The same in deepinv
 #

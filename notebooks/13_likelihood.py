@@ -310,8 +310,8 @@ benchmark.table(
 )
 
 # %% [markdown]
-# What is good enough to draw an image is not good enough to weigh it. A batch
-# of sixteen potentials, with sixty-one evaluations:
+# What is good enough to draw an image is not good enough to weigh it. What a
+# batch of potentials by a network costs:
 
 # %% tags=["hide-input", "nbval-check-output"]
 gpu = load_results("benchmarks_gpu")

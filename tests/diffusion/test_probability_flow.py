@@ -199,6 +199,7 @@ def test_bits_and_ranges():
     """Uniform 8-bit noise costs 8 bits in any range; doubling the range adds n log 2 nats."""
     nats = torch.zeros(1)
     assert bits_per_dimension(nats, 100).item() == pytest.approx(8)
+    assert bits_per_dimension(nats[0], 100).item() == pytest.approx(8)  # one image
     assert bits_per_dimension(nats + 100 * math.log(2), 100, 2.0).item() == pytest.approx(8)
 
 

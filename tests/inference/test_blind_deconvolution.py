@@ -580,6 +580,8 @@ def test_stages_are_runs_one_after_the_other(three):
     assert torch.equal(found.snapshots[4].kernel, two.kernel)
     with pytest.raises(ValueError, match="at least one stage"):
         coarse_to_fine(law, y, 5, [], **options)
+    with pytest.raises(ValueError, match="the stages set n_outer, score_sigma"):
+        coarse_to_fine(law, y, 5, stages, score_sigma=0.1, n_outer=3, **options)
 
 
 def test_colours_share_a_kernel():
@@ -611,6 +613,7 @@ def test_large_kernels(size):
         ({"image_step": "newton"}, "image_step must be 'gradient' or 'proximal'"),
         ({"kernel_update": "newton"}, "kernel_update must be 'projected' or"),
         ({"kernel_step_size": -1.0}, "kernel_step_size must be positive"),
+        ({"kernel_ridge": -0.1}, "kernel_ridge must be finite and not negative, got -0.1"),
     ],
 )
 def test_bad_input(blurred, options, message):

@@ -10,6 +10,7 @@ from kernels import agreement
 from kernels.agreement import BOUNDARIES, FACTORS, ROWS, SHAPES, TOLERANCE
 
 from course_lib.kernels import backend
+from course_lib.kernels.banded_cholesky import BandedCholesky
 
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 
@@ -57,6 +58,21 @@ def test_triton_interpreted():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_triton_on_a_gpu():
     assert run_apart("-W", "error", agreement.__file__, "cuda") == "agreed\n"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@dtypes
+@pytest.mark.parametrize("radius", [1, 2, 3])
+@pytest.mark.parametrize("method", ["matvec", "matvec_t", "solve", "solve_t"])
+def test_triton_banded_cholesky_on_a_gpu(method, radius, dtype, generator):
+    """The off-diagonals add up to half the diagonal at most: |L^-1| <= 2 and errors stay small."""
+    d = torch.ones(3, 1, 65, 130, dtype=dtype)
+    m = ((2 * radius + 1) ** 2 - 1) // 2
+    o = (torch.rand(3, m, 65, 130, generator=generator, dtype=dtype) - 0.5) / m
+    x = torch.randn(2, 3, 1, 65, 130, generator=generator, dtype=dtype)
+    here = getattr(BandedCholesky(d, o, radius, "reference"), method)(x)
+    there = getattr(BandedCholesky(d.cuda(), o.cuda(), radius, "triton"), method)(x.cuda())
+    assert (here - there.cpu()).abs().max() <= TOLERANCE[dtype] * here.abs().max()
 
 
 TWO_THREADS = """

@@ -43,7 +43,7 @@ def tiny_worlds(monkeypatch, tmp_path):
 def test_recipe_trains_and_ships(name, tiny_worlds):
     """Three steps: weights move, stay finite, and come back from the file with figures."""
     recipe = find_recipe(name)
-    few = min(32, recipe.settings.batch_size)  # where a recipe has batches for a GPU
+    few = min(64, recipe.settings.batch_size)  # where a recipe has batches for a GPU
     recipe = replace(recipe, settings=replace(recipe.settings, batch_size=few))
     training = ship.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
     assert training.steps == 3

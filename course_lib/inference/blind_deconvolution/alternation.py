@@ -118,6 +118,11 @@ def blind_deconvolution(
     """
     check_problem("blind_deconvolution", y, sigma)
     _check_counts(n_outer, n_inner, kernel_steps, restart)
+    if not 0 <= kernel_ridge < float("inf"):
+        raise ValueError(
+            "blind_deconvolution: kernel_ridge must be finite and not negative, got "
+            f"{kernel_ridge}. 0 is no ridge."
+        )
     q = as_potential(denoiser, score_sigma)
     image_stepper = ImageStep(q, y, sigma, image_step)
     kernel_stepper = KernelStep(kernel_update, kernel_step_size)

@@ -1,7 +1,7 @@
 """Blind deconvolution in stages: from a smooth law and stiff kernels to sharp ones."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
@@ -10,11 +10,18 @@ from torch import Tensor
 from course_lib.diffusion import Denoiser
 from course_lib.inference.blind_deconvolution.alternation import BlindSolution, blind_deconvolution
 from course_lib.inference.blind_deconvolution.kernel_step import KernelSize
+from course_lib.inference.blind_deconvolution.potentials import Potential
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What changes from stage to stage; see `blind_deconvolution` for the three."""
+    """What changes from stage to stage, as `blind_deconvolution` takes it.
+
+    Attributes:
+        score_sigma: noise level at which the denoiser is asked, in intensities.
+        kernel_ridge: weight of 1/2 |h|^2.
+        n_outer: outer iterations.
+    """
 
     score_sigma: float
     kernel_ridge: float
@@ -22,7 +29,7 @@ class Stage:
 
 
 def coarse_to_fine(
-    denoiser: Denoiser,
+    denoiser: Denoiser | Potential,
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
     stages: Sequence[Stage],
@@ -50,12 +57,16 @@ def coarse_to_fine(
         stages, the status that of the last one. "objective" is another function in each stage.
 
     Raises:
-        ValueError: no stage, or what `blind_deconvolution` refuses.
+        ValueError: no stage, an option that the stages set, or what `blind_deconvolution` refuses.
 
     Source: Blake & Zisserman 1987, Visual Reconstruction (graduated non-convexity).
     """
     if not stages:
         raise ValueError("coarse_to_fine: expected at least one stage, got none.")
+    if twice := {field.name for field in fields(Stage)} & options.keys():
+        raise ValueError(
+            f"coarse_to_fine: the stages set {', '.join(sorted(twice))}. Leave it out here."
+        )
     done, evaluations, histories, kept = 0, 0, [], []
     for stage in stages:
         found = blind_deconvolution(

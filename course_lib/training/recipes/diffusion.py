@@ -165,7 +165,7 @@ DIFFUSION_RECIPES = [
         n_images=240_000,
         held_out=("photos", 96),
         prepare=EitherSize,
-        # Minutes on a GPU, a day on a CPU core.
+        # Minutes on a GPU, half a day or more on a CPU core.
         settings=Settings(steps=10_100, batch_size=512),
     ),
     diffusion_recipe(
