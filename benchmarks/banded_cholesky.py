@@ -39,9 +39,9 @@ from timing import interleaved_medians
 from torch import Tensor
 
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
-from course_lib.random import generator_from
 from course_lib.results import Result, store_results
 from course_lib.results.registry import machine
+from course_lib.rng import generator_from
 
 SIDE, PIXELS = 64, 512**2
 ROUNDS = 15

@@ -26,8 +26,8 @@ from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
 from course_lib.kernels.simplex import project_simplex
 from course_lib.kernels.smoothed_tv import _reference, smoothed_tv_denoise
 from course_lib.models.denoiser import unet_denoiser
-from course_lib.random import generator_from
 from course_lib.results import Result, store_results
+from course_lib.rng import generator_from
 
 LAM, EPS = 0.08, 0.01
 LARGE = {"data_mean": 0.5, "data_std": 0.2, "channels": [64, 128, 128], "img_size": [1, 64, 64]}

@@ -136,7 +136,7 @@ def train(
     from course_lib.models.pretrained import WEIGHTS
     from course_lib.training.distributed import is_first_process
     from course_lib.training.recipes import RECIPES, find_recipe
-    from course_lib.training.ship import run_recipe, ship_weights
+    from course_lib.training.release import release_weights, run_recipe
 
     if recipe is None:
         for known in RECIPES.values():
@@ -154,7 +154,7 @@ def train(
     options["device"] = None if device == "cpu" else device
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     target = WEIGHTS if ship else home
-    card = ship_weights(
+    card = release_weights(
         chosen, training, target, command=f"course train {recipe}{given}", data=data, root=root
     )
     for name, figure in card["figures"].items():
@@ -201,7 +201,7 @@ def restore(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Restore a photograph: estimate, standard deviation of each pixel, and samples."""
-    from course_lib.inference.restore_file import restore_file
+    from course_lib.restore.files import restore_file
 
     restore_file(
         image,
@@ -241,8 +241,8 @@ def potential(
     """What a diffusion model thinks of an image: -log p, in nats and in bits."""
     from course_lib.data.real import read_image
     from course_lib.diffusion import bits_per_dimension, dequantise, estimate_potential
-    from course_lib.models.published_diffusion import load_denoiser
-    from course_lib.random import generator_from
+    from course_lib.models.published.diffusion import load_denoiser
+    from course_lib.rng import generator_from
 
     denoiser, notes = load_denoiser(checkpoint, label=label)
     channels, side, _ = denoiser.img_size

@@ -27,12 +27,12 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import load_photo
+from course_lib.exercises import (
     check_adjoint,
     check_noise_gain,
     check_null_projection,
 )
-from course_lib.data import load_photo
 from course_lib.functionals import LeastSquares
 from course_lib.metrics import psnr
 from course_lib.operators import (

@@ -25,8 +25,8 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import check_gradient, check_heat, check_step_bound
 from course_lib.data import load_photo
+from course_lib.exercises import check_gradient, check_heat, check_step_bound
 from course_lib.finite_differences import laplacian, laplacian_symbol
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
@@ -50,7 +50,7 @@ from course_lib.solvers import (
     gradient_descent,
     hessian_spectrum,
     project_consistent,
-    wiener,
+    tychonov,
 )
 
 # %% tags=["remove-input"]
@@ -84,7 +84,7 @@ op = Blur(kernel, size, GaussianNoise(0.03))
 y = op(x, generator=torch.Generator().manual_seed(3))
 lam = 0.01
 f = LeastSquares(op, y) + Tychonov(lam)
-u_star = wiener(op, y, lam).x
+u_star = tychonov(op, y, lam).x
 print(f"|grad f(u*)| = {f.grad(u_star).norm():.0e}")
 assert f.grad(u_star).norm() < 1e-10
 
@@ -210,7 +210,7 @@ plot_curves(
 # %%
 strong = LeastSquares(op, y) + Tychonov(0.1)
 strong_L = hessian_spectrum(op, 0.1, size[1:]).max().item()
-floor = strong(wiener(op, y, 0.1).x).item()
+floor = strong(tychonov(op, y, 0.1).x).item()
 runs = {
     f"τ = {factor}/L": gradient_descent(
         strong, y, step_size=factor / strong_L, max_iter=400, rtol=0

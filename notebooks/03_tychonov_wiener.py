@@ -26,12 +26,12 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import load_photo, load_photos
+from course_lib.exercises import (
     check_minimiser,
     check_residual,
     check_wiener_limits,
 )
-from course_lib.data import load_photo, load_photos
 from course_lib.experiments.tychonov_wiener import (
     LAMS,
     SIGMAS,
@@ -53,7 +53,7 @@ from course_lib.solvers import (
     discrepancy_principle,
     generalised_cross_validation,
     gradient_descent,
-    wiener,
+    tychonov,
 )
 
 # %% tags=["remove-input"]
@@ -94,15 +94,15 @@ size = tuple(x.shape[1:])
 op = Blur(motion_kernel(9, 0.4), size, GaussianNoise(0.02))
 y = op(x, generator=torch.Generator().manual_seed(1))
 lam = 0.01
-restored = wiener(op, y, lam).x
+restored = tychonov(op, y, lam).x
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Motion blur of nine pixels with noise of standard deviation 0.02, and Tychonov's estimate for three weights. Too small a weight keeps the noise, too large a one keeps the blur.", "name": "fig-three"}, "image": {"alt": "Four photographs of Grace Hopper: smeared by motion; noisy but sharp for a small weight; sharp with little noise for the middle weight; and soft for a large weight."}}
 show_images(
     {
         "blurred and noisy": y,
-        "λ = 0.0005": wiener(op, y, 0.0005).x,
+        "λ = 0.0005": tychonov(op, y, 0.0005).x,
         "λ = 0.01": restored,
-        "λ = 0.3": wiener(op, y, 0.3).x,
+        "λ = 0.3": tychonov(op, y, 0.3).x,
     },
     truth=x,
     zoom=(40, 90, 56, 56),
@@ -146,7 +146,7 @@ plot_curves(
 # :::{exercise} The closed form
 # :label: ex-closed
 #
-# Without `wiener`, write {eq}`eq-closed` with `torch.fft.rfft2`, `op.transfer` (the half
+# Without `tychonov`, write {eq}`eq-closed` with `torch.fft.rfft2`, `op.transfer` (the half
 # spectrum of $\hat k$) and `laplacian_symbol`. The check does not know the
 # formula: it evaluates $\nabla f$ at your answer.
 # :::
@@ -174,7 +174,7 @@ check_minimiser(objective, lambda: tychonov(exact, smeared, 0.01))
 # {eq}`eq-closed` costs as much as one descent step:
 
 # %%
-closed = wiener(exact, smeared, 0.01).x
+closed = tychonov(exact, smeared, 0.01).x
 distances = []
 for n in (10, 100, 1000):
     u = gradient_descent(objective, smeared, max_iter=n, rtol=0).x
@@ -213,7 +213,7 @@ y = op(x, generator=torch.Generator().manual_seed(2))
 by_discrepancy = discrepancy_principle(op, y, sigma)
 by_gcv, gcv = generalised_cross_validation(op, y, LAMS)
 by_oracle = oracle_weight(op, y, x)
-scores = torch.stack([psnr(wiener(op, y, lam).x, x) for lam in LAMS])[:, 0]
+scores = torch.stack([psnr(tychonov(op, y, lam).x, x) for lam in LAMS])[:, 0]
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "PSNR of Tychonov's estimate against the weight, and what the three rules choose. The hill is flat: a factor of two in the weight costs little.", "name": "fig-choice"}, "image": {"alt": "A hill-shaped curve of PSNR over the weight; oracle and cross-validation mark almost the same point at the top, the discrepancy principle a point to the right and lower."}}
 chosen = {
@@ -228,14 +228,14 @@ plot_curves(
     "PSNR (dB)",
     log="x",
     marks={
-        name: (lam, psnr(wiener(op, y, lam).x, x))
+        name: (lam, psnr(tychonov(op, y, lam).x, x))
         for name, lam in chosen.items()
     },
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The curves behind the rules, scaled: cross-validation takes the minimum of its score, discrepancy the weight where the mean squared residual crosses the noise variance (1 on this scale).", "name": "fig-rules"}, "image": {"alt": "Two curves over the weight: the cross-validation score has a shallow minimum, the residual rises and crosses the dashed line at one, at a larger weight."}}
 residual = torch.stack(
-    [(op.A(wiener(op, y, lam).x) - y).square().mean() for lam in LAMS]
+    [(op.A(tychonov(op, y, lam).x) - y).square().mean() for lam in LAMS]
 )
 plot_curves(
     LAMS,
@@ -260,7 +260,7 @@ plot_curves(
 # :label: ex-discrepancy
 #
 # Without `discrepancy_principle`, find $\lambda$ such that the residual of
-# `wiener(op, y, lam).x` has the root mean square `sigma`.
+# `tychonov(op, y, lam).x` has the root mean square `sigma`.
 # :::
 
 
@@ -270,7 +270,7 @@ def discrepancy_by_bisection(op, y, sigma):
     low, high = 1e-6, 1e2
     for _ in range(40):
         lam = (low * high) ** 0.5  # the middle, on a logarithmic scale
-        r = op.A(wiener(op, y, lam).x) - y
+        r = op.A(tychonov(op, y, lam).x) - y
         low, high = (low, lam) if r.square().mean() > sigma**2 else (lam, high)
     return lam
     ### END SOLUTION
@@ -284,7 +284,7 @@ seen_coins = soft(photo, generator=torch.Generator().manual_seed(8))
 
 def residual_of_answer():
     lam = discrepancy_by_bisection(soft, seen_coins, 0.03)
-    return soft.A(wiener(soft, seen_coins, lam).x) - seen_coins
+    return soft.A(tychonov(soft, seen_coins, lam).x) - seen_coins
 
 
 check_residual(residual_of_answer, 0.03)
@@ -393,7 +393,7 @@ for level in SIGMAS.values():
     y = op(x, generator=torch.Generator().manual_seed(9))
     weight, _ = generalised_cross_validation(op, y, LAMS)
     observed.append(y)
-    answers.append(wiener(op, y, weight).x)
+    answers.append(tychonov(op, y, weight).x)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A Gaussian blur of 1.5 pixels at four noise levels (top), and Tychonov's estimate with the weight of cross-validation (bottom). PSNR below.", "name": "fig-levels"}, "image": {"alt": "Two rows of four pictures of a rocket: increasingly noisy above; below the restored ones lose detail from left to right but stay free of noise."}}
 show_images(
@@ -468,7 +468,7 @@ some = ["coffee", "rocket", "immunohistochemistry"]
 colour = load_photos(some, (120, 160), colour=True).images
 op = Blur(gaussian_kernel(1.5), tuple(colour.shape[1:]), GaussianNoise(0.02))
 y = op(colour, generator=torch.Generator().manual_seed(6))
-u = wiener(op, y, generalised_cross_validation(op, y, LAMS)[0]).x
+u = tychonov(op, y, generalised_cross_validation(op, y, LAMS)[0]).x
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Three colour photographs, blurred with noise of 0.02 (top), and restored by Tychonov's closed form, weight by cross-validation (bottom). PSNR below.", "name": "fig-colour"}, "image": {"alt": "Two rows of three colour pictures: a cup of coffee, a rocket at dusk and stained tissue, soft and noisy above, clearer below."}}
 scored = [f"{v:.2f} dB" for v in (*psnr(y, colour), *psnr(u, colour))]
@@ -504,7 +504,7 @@ ramp = (torch.arange(192) + 0.5).clamp(max=16)
 ramp = torch.minimum(ramp, ramp.flip(0)) / 16
 weight = ramp[:, None] * ramp
 tapered = weight * y + (1 - weight) * op.A(y)
-naive, calm = (wiener(op, v, 1e-3).x for v in (y, tapered))
+naive, calm = (tychonov(op, v, 1e-3).x for v in (y, tapered))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Data cut out of a larger blurred photograph. The periodic filter rings at the border, since opposite edges do not match; tapering the frame calms it. PSNR below.", "name": "fig-border"}, "image": {"alt": "Four panels of a detail of the portrait: original, blurred, restored with bright and dark stripes along the border, and restored with a softer, quieter margin."}}
 show_images(
@@ -546,7 +546,7 @@ assert (psnr(calm, x) > psnr(naive, x) + 1).all()
 #     max_iter=300,
 # )
 # u = solver(y, to_deepinv(op))
-# gap = (u - wiener(op, y, 0.01).x).abs().max()  # about 1e-5
+# gap = (u - tychonov(op, y, 0.01).x).abs().max()  # about 1e-5
 # ```
 #
 # ## Go further

@@ -25,8 +25,8 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import check_gradient
 from course_lib.data import load_photo, load_photos
+from course_lib.exercises import check_gradient
 from course_lib.experiments.roofline import time_of_one_iteration
 from course_lib.experiments.smoothed_tv import best_denoising
 from course_lib.experiments.tychonov_wiener import oracle_weight
@@ -59,7 +59,7 @@ from course_lib.solvers import (
     gradient_descent,
     primal_dual_tv,
     project_consistent,
-    wiener,
+    tychonov,
 )
 
 # %% tags=["remove-input"]
@@ -205,7 +205,7 @@ photos = load_photos(["camera", "grace_hopper", "coins"], 192)
 x = photos.images
 op = Denoising(tuple(x.shape[1:]), GaussianNoise(0.1))
 y = op(x, generator=torch.Generator().manual_seed(7))
-tychonov = wiener(op, y, oracle_weight(op, y, x)).x
+tychonov = tychonov(op, y, oracle_weight(op, y, x)).x
 tv, _ = best_denoising(y, x, 0.1)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Denoising with noise 0.1: Tychonov's filter must choose between noise and soft edges, smoothed total variation keeps the edges and flattens what lies between. PSNR below.", "name": "fig-denoise"}, "image": {"alt": "Three rows of photographs, each original, noisy, Tychonov and total variation: Tychonov is soft and still grainy, total variation has sharp edges and flat areas."}}

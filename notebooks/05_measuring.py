@@ -26,12 +26,12 @@ import math
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import load_photo, load_photos
+from course_lib.exercises import (
     check_coverage,
     check_energy_score,
     check_equal_error,
 )
-from course_lib.data import load_photo, load_photos
 from course_lib.experiments.measuring import (
     equally_wrong,
     gaussian_posterior,

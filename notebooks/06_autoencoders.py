@@ -28,14 +28,14 @@ import math
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import load_crops, load_photo, plates, portraits
+from course_lib.data.degradations import PRESETS, old_photo, shifted_old_photo
+from course_lib.exercises import (
     check_attention,
     check_loss_in_nats,
     check_rate,
     check_to_display,
 )
-from course_lib.data import load_crops, load_photo, plates, portraits
-from course_lib.data.degradations import PRESETS, old_photo, shifted_old_photo
 from course_lib.experiments.autoencoders import (
     ReportLoss,
     classical,
@@ -43,13 +43,13 @@ from course_lib.experiments.autoencoders import (
     small_plates,
     train_small,
 )
-from course_lib.inference import tiled
 from course_lib.metrics import psnr
 from course_lib.models import LinearAutoencoder, linear_vae, load_pretrained
 from course_lib.models.vae import rate
 from course_lib.plotting import compare, show_images
-from course_lib.random import generator_from
+from course_lib.restore import apply_in_tiles
 from course_lib.results import load_results
+from course_lib.rng import generator_from
 from course_lib.training.recipes.vaes import NegativeElbo
 
 # %% tags=["remove-input"]
@@ -549,7 +549,7 @@ check_attention(valid_attention)
 # %%
 photo = load_photo("astronaut", 256)
 worn = old_photo(photo, generator=generator_from(11))
-direct = tiled(restorers["direct"], *worn)
+direct = apply_in_tiles(restorers["direct"], *worn)
 
 # %% tags=["hide-input"]
 compare(
@@ -563,7 +563,7 @@ compare(
 
 # %%
 other = shifted_old_photo(photo, generator=generator_from(2))
-translated = tiled(restorers["translation"], *other)
+translated = apply_in_tiles(restorers["translation"], *other)
 
 # %% tags=["hide-input"]
 compare(

@@ -26,13 +26,14 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import plates, portraits
+from course_lib.exact import label_posterior
+from course_lib.exercises import (
     check_effective_noise,
     check_latent_weight,
     check_nearest_in_model,
     check_x_step,
 )
-from course_lib.data import plates, portraits
 from course_lib.experiments.inversion import (
     MEASUREMENTS,
     READING_NOISE,
@@ -45,12 +46,7 @@ from course_lib.experiments.inversion import (
     restricted_range,
 )
 from course_lib.experiments.sparse_recovery import tuned_baselines
-from course_lib.inference import (
-    Pushforward,
-    label_posterior,
-    map_xz,
-    map_z,
-)
+from course_lib.inference import Pushforward, map_xz, map_z
 from course_lib.metrics import psnr
 from course_lib.models import LinearAutoencoder, load_pretrained
 from course_lib.operators import CompressedSensing, Denoising, Inpainting
@@ -61,8 +57,8 @@ from course_lib.plotting import (
     plot_history,
     show_images,
 )
-from course_lib.random import generator_from
 from course_lib.results import load_results
+from course_lib.rng import generator_from
 
 # %% tags=["remove-input"]
 budget_card("07_inversion")

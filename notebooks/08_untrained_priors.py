@@ -27,12 +27,12 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import load_photo, portraits
+from course_lib.exercises import (
     check_filter_factors,
     check_moving_variance,
     check_receptive_field,
 )
-from course_lib.data import load_photo, portraits
 from course_lib.experiments.inversion import camera
 from course_lib.experiments.untrained_priors import (
     NOISE,
@@ -49,7 +49,7 @@ from course_lib.inference import (
     impedance,
     singan_enlarge,
 )
-from course_lib.inference.deep_image_prior import TARGETS
+from course_lib.inference.untrained.deep_image_prior import TARGETS
 from course_lib.metrics import psnr
 from course_lib.models import SkipNetwork, load_pretrained
 from course_lib.operators import Denoising, GaussianNoise, Luminance
@@ -60,8 +60,8 @@ from course_lib.plotting import (
     plot_history,
     show_images,
 )
-from course_lib.random import generator_from
 from course_lib.results import load_results
+from course_lib.rng import generator_from
 
 # %% tags=["remove-input"]
 budget_card("08_untrained_priors")

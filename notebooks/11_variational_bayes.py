@@ -29,12 +29,12 @@ import math
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import portraits
+from course_lib.exercises import (
     check_image_divergence,
     check_log_density,
     check_mean_field_scale,
 )
-from course_lib.data import portraits
 from course_lib.experiments.variational_bayes import (
     LEVELS,
     key_of,
@@ -42,7 +42,7 @@ from course_lib.experiments.variational_bayes import (
     problem,
     restore,
 )
-from course_lib.inference.vble import VARIANTS
+from course_lib.inference.vble.vble import VARIANTS
 from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained
@@ -52,8 +52,8 @@ from course_lib.plotting import (
     plot_curves,
     show_images,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import load_results
+from course_lib.rng import generator_from, normal_like
 
 # %% tags=["remove-input"]
 budget_card("11_variational_bayes")

@@ -27,12 +27,12 @@
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.data import plates, portraits
+from course_lib.exercises import (
     check_bins,
     check_group_price,
     check_projection,
 )
-from course_lib.data import plates, portraits
 from course_lib.experiments.diverse_super_resolution import (
     FACTORS,
     SWEEP,
@@ -53,8 +53,8 @@ from course_lib.plotting import (
     plot_curves,
     show_images,
 )
-from course_lib.random import generator_from
 from course_lib.results import load_results
+from course_lib.rng import generator_from
 from course_lib.training.recipes.measurement_encoders import (
     hole,
     noisy_downsampling,

@@ -30,7 +30,6 @@ from functools import partial
 import torch
 
 from course_lib.book import budget_card
-from course_lib.checks import check_bits, check_trace, check_velocity
 from course_lib.diffusion import (
     EDM,
     bits_per_dimension,
@@ -42,6 +41,8 @@ from course_lib.diffusion import (
     reverse_sde,
     sample,
 )
+from course_lib.exact import EmpiricalMixture, power_law
+from course_lib.exercises import check_bits, check_trace, check_velocity
 from course_lib.experiments.likelihood import (
     FAMILIES,
     THETAS,
@@ -55,10 +56,9 @@ from course_lib.experiments.likelihood import (
     penalties,
 )
 from course_lib.fourier import half_spectrum_weights
-from course_lib.models import EmpiricalMixture, power_law
 from course_lib.plotting import compare, plot_curves, show_images
-from course_lib.random import generator_from, normal_like
 from course_lib.results import load_results
+from course_lib.rng import generator_from, normal_like
 
 # %% tags=["remove-input"]
 budget_card("13_likelihood")

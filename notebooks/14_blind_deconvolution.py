@@ -27,7 +27,8 @@ import torch
 from torch.nn.functional import pad
 
 from course_lib.book import budget_card
-from course_lib.checks import (
+from course_lib.exact import power_law
+from course_lib.exercises import (
     check_kernel_gradient,
     check_slope_through_projection,
     check_trivial_pair,
@@ -53,7 +54,7 @@ from course_lib.inference import (
     deconvolve,
 )
 from course_lib.metrics import align, kernel_similarity
-from course_lib.models import load_pretrained, power_law
+from course_lib.models import load_pretrained
 from course_lib.operators import Blur, gaussian_kernel
 from course_lib.plotting import (
     compare,
@@ -62,8 +63,8 @@ from course_lib.plotting import (
     plot_curves,
     show_images,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import load_results
+from course_lib.rng import generator_from, normal_like
 
 # %% tags=["remove-input"]
 budget_card("14_blind_deconvolution")
@@ -420,7 +421,7 @@ narrow = blind_deconvolution(
     denoiser, pairs.y, 9, "narrow", sigma=SIGMA, **FAST
 )
 known = deconvolve(
-    denoiser, pairs.y, pairs.kernel, sigma=SIGMA, score_sigma=LEVEL
+    denoiser, pairs.y, pairs.kernel, sigma=SIGMA, denoiser_sigma=LEVEL
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four portraits and what was made of them: blurred; from the wide start; from the narrow start; with the kernel known; the truth.", "name": "fig-blind-images"}, "image": {"alt": "Rows of small portraits: soft, sharp, soft, sharp, sharp."}}

@@ -20,13 +20,13 @@ from course_lib.operators import (
 )
 from course_lib.plotting import CourseFigure, show_images
 from course_lib.project import course_root
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.solvers import (
     conjugate_gradient,
     generalised_cross_validation,
     gradient_descent,
     project_consistent,
-    wiener,
+    tychonov,
 )
 
 SIDE = 192
@@ -54,7 +54,7 @@ def deblurred() -> tuple[Tensor, Tensor, str]:
     op = Blur(motion_kernel(13, 0.4), tuple(x.shape[1:]), GaussianNoise(0.01))
     y = op(x, generator=generator_from(1))
     weight, _ = generalised_cross_validation(op, y, torch.logspace(-4, 0, 41))
-    return _scored(y, wiener(op, y, weight).x, x)
+    return _scored(y, tychonov(op, y, weight).x, x)
 
 
 def inpainted() -> tuple[Tensor, Tensor, str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from course_lib.project import CourseError
-from course_lib.typing import ImageSize
+from course_lib.protocols import ImageSize
 
 SHARD = 1024  # images in one file
 BATCH = 64  # images made by one call

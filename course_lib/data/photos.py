@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 PHOTOS: dict[str, str] = {
     "camera": "a photographer and his camera on a lawn",

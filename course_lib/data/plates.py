@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
-from course_lib.random import counter_normal, counter_uniform
+from course_lib.rng import counter_normal, counter_uniform
 
 VERSION = 0  # raise it when a pixel changes: cached images carry it in their name
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

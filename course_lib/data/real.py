@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from course_lib.data.cache import SPLITS, ImageSet, cached_images
 from course_lib.project import CourseError
-from course_lib.random import counter_uniform
+from course_lib.rng import counter_uniform
 
 
 class RealSet(NamedTuple):

@@ -29,11 +29,11 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from course_lib.batch import per_image
 from course_lib.diffusion.runge_kutta import Integration, integrate, integrate_adaptively
 from course_lib.diffusion.schedules import Denoiser
 from course_lib.metrics.images import check_images
-from course_lib.random import check_generator
-from course_lib.solvers.solution import per_image
+from course_lib.rng import check_generator
 
 SIGMA_MIN, SIGMA_MAX = 0.001, 80.0  # images in [0, 1]; the published 0.002 is for [-1, 1]
 PROBES_AT_ONCE = 32  # vector-Jacobian products in one pass: more only takes memory

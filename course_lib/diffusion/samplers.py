@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from course_lib.diffusion.schedules import Denoiser, Schedule
-from course_lib.random import check_generator, normal_like
+from course_lib.rng import check_generator, normal_like
 
 
 def noise_levels(

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from course_lib.solvers.solution import per_image
+from course_lib.batch import per_image
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # D(x, sigma), sigma one number or (B,)
 Time = float | Tensor  # of a whole batch

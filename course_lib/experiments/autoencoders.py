@@ -14,12 +14,12 @@ from course_lib.data import load_crops, load_photos, plates
 from course_lib.data.degradations import Damaged, old_photo, shifted_old_photo, structured
 from course_lib.functionals import SmoothedTV
 from course_lib.functionals.base import Functional
-from course_lib.inference import keep_intact, tiled
 from course_lib.metrics import psnr, ssim
 from course_lib.models import VAE, LinearAutoencoder, compact_vae, load_pretrained, read_card
 from course_lib.models.vae import rate, reparameterise
-from course_lib.random import generator_from
+from course_lib.restore import apply_in_tiles, keep_intact
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 from course_lib.solvers import accelerated_gradient
 from course_lib.training import Objective, Settings, train
 from course_lib.training.recipes.vaes import NegativeElbo
@@ -121,7 +121,7 @@ def photographs_in_tiles(budget: str) -> list[Result]:
         damaged = DAMAGES[damage](clean, generator=generator_from(2))
         estimates = {"damaged": damaged.image}
         for name, restore in restorers.items():
-            estimates[name] = tiled(restore, *damaged)
+            estimates[name] = apply_in_tiles(restore, *damaged)
         for method, estimate in estimates.items():
             value = psnr(estimate, clean).mean().item()
             results.append(Result(f"tiled_{method}_{damage}", value, "dB", 0.05, data, count, 2))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.diffusion import Denoiser, estimate_potential, rademacher
+from course_lib.exact import EmpiricalMixture
 from course_lib.functionals import SmoothedTV
 from course_lib.inference.blind_deconvolution import (
     BlindSolution,
@@ -30,7 +31,7 @@ from course_lib.inference.blind_deconvolution import (
 )
 from course_lib.inference.blind_deconvolution.momentum import Momentum
 from course_lib.metrics import align, kernel_similarity, psnr
-from course_lib.models import EmpiricalMixture, load_pretrained
+from course_lib.models import load_pretrained
 from course_lib.operators import (
     Blur,
     BlurEach,
@@ -39,8 +40,8 @@ from course_lib.operators import (
     gaussian_kernel,
     motion_kernel,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.recipes.diffusion import Halved
 
 CHAPTER = "14_blind_deconvolution"
@@ -62,7 +63,7 @@ KERNELS: dict[int, dict[str, Callable[[int], Tensor]]] = {
     },
 }
 FAMILIES = tuple(KERNELS[9])
-PUBLISHED: dict[str, Any] = {"score_sigma": LEVEL, "n_outer": 300, "n_inner": 10, "restart": 100}
+PUBLISHED: dict[str, Any] = {"denoiser_sigma": LEVEL, "n_outer": 300, "n_inner": 10, "restart": 100}
 STEPS: dict[str, Any] = {
     "n_inner": 1,
     "restart": None,
@@ -70,7 +71,7 @@ STEPS: dict[str, Any] = {
     "momentum": True,
     "kernel_steps": 3,
 }
-FAST: dict[str, Any] = STEPS | {"score_sigma": LEVEL, "n_outer": 60}
+FAST: dict[str, Any] = STEPS | {"denoiser_sigma": LEVEL, "n_outer": 60}
 # By the side of the kernels. Images of 64 x 64 have four times as many pixels and kernels of
 # 13 x 13 twice as many taps: their misfit is larger by as much, its Hessian worse conditioned.
 # The stages were chosen on pairs that no table shows: validation images, photographs 25 to 48.
@@ -142,7 +143,9 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
     """Every method on the same pairs."""
     denoiser, pairs = load_pretrained(f"diffusion_{world}32"), blurred_pairs(world, n, side)
     data = f"{world}, {pairs.x.shape[-1]} x {pairs.x.shape[-1]}, {n} pairs, noise {SIGMA}"
-    known = deconvolve(denoiser, pairs.y, pairs.kernel, sigma=SIGMA, score_sigma=LEVEL, n_iter=50)
+    known = deconvolve(
+        denoiser, pairs.y, pairs.kernel, sigma=SIGMA, denoiser_sigma=LEVEL, n_iter=50
+    )
     kernels = kernel_of_known_image(pairs, RIDGES[side])
     before, bound = psnr(pairs.y, pairs.x), psnr(known.x, pairs.x)
     values = {
@@ -329,9 +332,9 @@ VARIANTS: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
     "ridge_0": ({"kernel_ridge": 0.0}, {}),
     "ridge_third": ({"kernel_ridge": 1 / 3}, {}),
     "ridge_3": ({"kernel_ridge": 3.0}, {}),
-    "level_half": ({"score_sigma": 0.5}, {}),
-    "level_2": ({"score_sigma": 2.0}, {}),
-    "level_4": ({"score_sigma": 4.0}, {}),
+    "level_half": ({"denoiser_sigma": 0.5}, {}),
+    "level_2": ({"denoiser_sigma": 2.0}, {}),
+    "level_4": ({"denoiser_sigma": 4.0}, {}),
     "outer_half": ({"n_outer": 0.5}, {}),
     "outer_3": ({"n_outer": 3.0}, {}),
     "inner_3": ({"n_outer": 1 / 3}, {"n_inner": 3}),

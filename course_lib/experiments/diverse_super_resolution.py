@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from course_lib.data.worlds import load_world
+from course_lib.exact import label_posterior
+from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.untrained_priors import bicubic
 from course_lib.inference import (
     bicubic_downsampling,
     consistency_projection,
     draw_images,
     expected_consistency,
-    label_posterior,
     latent_ambiguity,
     latent_divergence,
     super_resolve,
@@ -32,10 +33,9 @@ from course_lib.metrics import (
 from course_lib.metrics.perceptual import backbone_path
 from course_lib.models import load_pretrained, read_card
 from course_lib.models.hvae import HVAE
-from course_lib.models.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.operators import Downsampling, LinearOperator, gaussian_kernel, wrap_kernel
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 from course_lib.training.recipes import find_recipe
 from course_lib.training.recipes.gans import read_samples
 from course_lib.training.recipes.measurement_encoders import HOLE, hole, noisy_downsampling

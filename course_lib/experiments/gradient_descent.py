@@ -7,8 +7,8 @@ from course_lib.experiments import photographs
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
 from course_lib.operators import Blur, GaussianNoise, Inpainting, gaussian_kernel
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 from course_lib.solvers import (
     conjugate_gradient,
     gradient_descent,

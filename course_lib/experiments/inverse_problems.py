@@ -16,8 +16,8 @@ from course_lib.operators import (
     cartesian_mask,
     gaussian_kernel,
 )
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 
 CHAPTER = "01_inverse_problems"
 

@@ -7,10 +7,10 @@ from joblib import Parallel, delayed
 from torch import Tensor
 
 from course_lib.data.worlds import load_world
+from course_lib.exact.posterior_reference import label_posterior
 from course_lib.experiments.sparse_recovery import tuned_baselines
 from course_lib.inference import map_z
-from course_lib.inference.map_latent import LatentGenerator, LatentSolution
-from course_lib.inference.posterior_reference import label_posterior
+from course_lib.inference.latent.map_latent import LatentGenerator, LatentSolution
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained, read_card
 from course_lib.operators import (
@@ -22,8 +22,8 @@ from course_lib.operators import (
     bicubic_kernel,
     wrap_kernel,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from, normal_like
 
 CHAPTER = "07_inversion"
 IMG_SIZE = (1, 64, 64)

@@ -17,9 +17,10 @@ from course_lib.diffusion import (
     estimate_potential,
     rademacher,
 )
+from course_lib.exact import EmpiricalMixture, power_law
 from course_lib.fourier import filter_image, half_spectrum_weights
 from course_lib.functionals import Functional, InvariantSparsity, SmoothedTV
-from course_lib.models import EmpiricalMixture, load_pretrained, power_law
+from course_lib.models import load_pretrained
 from course_lib.operators import (
     Blur,
     airy_kernel,
@@ -28,8 +29,8 @@ from course_lib.operators import (
     motion_kernel,
     wrap_kernel,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.recipes.diffusion import Halved
 
 CHAPTER = "13_likelihood"

@@ -8,9 +8,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 from course_lib.experiments import photographs
 from course_lib.metrics import interval_coverage, ms_ssim, naturalness, psnr, ssim
 from course_lib.operators import Blur, Denoising, gaussian_kernel
-from course_lib.random import generator_from, normal_like
 from course_lib.results import Result, experiment
-from course_lib.solvers import wiener_filter
+from course_lib.rng import generator_from, normal_like
+from course_lib.solvers import wiener
 
 CHAPTER = "05_measuring"
 EQUAL_PSNR = 22.0
@@ -98,7 +98,7 @@ def gaussian_posterior(y: Tensor, sigma: float, spectrum: Tensor) -> tuple[Tenso
     level = y.mean((1, 2, 3), keepdim=True)
     op = Denoising(tuple(y.shape[1:]))
     noise = sigma**2 * y.shape[-2] * y.shape[-1]
-    mean = level + wiener_filter(op, y - level, sigma, spectrum).x
+    mean = level + wiener(op, y - level, sigma, spectrum).x
     return mean, spectrum * noise / (spectrum + noise)
 
 

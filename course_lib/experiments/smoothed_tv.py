@@ -9,9 +9,9 @@ from course_lib.functionals import LeastSquares, SmoothedTV
 from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
 from course_lib.metrics import psnr
 from course_lib.operators import Blur, Denoising, GaussianNoise, gaussian_kernel
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
-from course_lib.solvers import accelerated_gradient, wiener
+from course_lib.rng import generator_from
+from course_lib.solvers import accelerated_gradient, tychonov
 
 CHAPTER = "04_smoothed_tv"
 SIGMA = 0.1
@@ -28,7 +28,7 @@ def denoising(budget: str) -> list[Result]:
     estimate, chosen_eps = best_denoising(y, images, SIGMA)
     scores = {
         "noisy": psnr(y, images),
-        "tychonov": psnr(wiener(op, y, oracle_weight(op, y, images)).x, images),
+        "tychonov": psnr(tychonov(op, y, oracle_weight(op, y, images)).x, images),
         "tv": psnr(estimate, images),
     }
     data = f"{data}, sigma {SIGMA}"
@@ -63,7 +63,7 @@ def deblurring(budget: str) -> list[Result]:
     )
     scores = {
         "observed": psnr(y, images),
-        "tychonov": psnr(wiener(op, y, oracle_weight(op, y, images)).x, images),
+        "tychonov": psnr(tychonov(op, y, oracle_weight(op, y, images)).x, images),
         "tv": tv.max(0).values,
     }
     data = f"{data}, blur 1.5 pixels, sigma {sigma}"

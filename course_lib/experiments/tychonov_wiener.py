@@ -8,13 +8,13 @@ from torch.fft import rfft2
 from course_lib.experiments import photographs
 from course_lib.metrics import psnr, ssim
 from course_lib.operators import Blur, Denoising, GaussianNoise, LinearOperator, gaussian_kernel
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 from course_lib.solvers import (
     discrepancy_principle,
     generalised_cross_validation,
+    tychonov,
     wiener,
-    wiener_filter,
 )
 
 CHAPTER = "03_tychonov_wiener"
@@ -63,20 +63,20 @@ def estimates(
     """The observation and every restoration of the table."""
     found = {
         "observed": y,
-        "discrepancy": wiener(op, y, discrepancy_principle(op, y, sigma)).x,
-        "gcv": wiener(op, y, generalised_cross_validation(op, y, LAMS)[0]).x,
-        "oracle": wiener(op, y, oracle_weight(op, y, images)).x,
+        "discrepancy": tychonov(op, y, discrepancy_principle(op, y, sigma)).x,
+        "gcv": tychonov(op, y, generalised_cross_validation(op, y, LAMS)[0]).x,
+        "oracle": tychonov(op, y, oracle_weight(op, y, images)).x,
     }
     if len(images) > 1:
         mean = y.mean((1, 2, 3), keepdim=True)
         spectrum = spectrum_of_others(images)
-        found["wiener"] = mean + wiener_filter(op, y - mean, sigma, spectrum).x
+        found["wiener"] = mean + wiener(op, y - mean, sigma, spectrum).x
     return found
 
 
 def oracle_weight(op: LinearOperator, y: Tensor, images: Tensor) -> Float[Tensor, "b"]:
     """The candidate weight of least true error, image by image: it needs the answer."""
-    scores = torch.stack([psnr(wiener(op, y, lam).x, images) for lam in LAMS])
+    scores = torch.stack([psnr(tychonov(op, y, lam).x, images) for lam in LAMS])
     return LAMS[scores.argmax(0)]
 
 

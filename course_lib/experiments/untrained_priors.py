@@ -29,8 +29,8 @@ from course_lib.operators import (
     bicubic_kernel,
     wrap_kernel,
 )
-from course_lib.random import generator_from
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from
 from course_lib.solvers import accelerated_gradient
 
 CHAPTER = "08_untrained_priors"

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from course_lib.data.worlds import load_world
+from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
 from course_lib.experiments.inversion import IMG_SIZE, camera
-from course_lib.inference.latent_sampling import sample_images, sample_latents
-from course_lib.inference.linear_gaussian import LinearGaussian, matrix_of
-from course_lib.inference.map_latent import LatentGenerator, first_guess
-from course_lib.inference.vble import VARIANTS, VBLE, VariationalPosterior
+from course_lib.inference.latent.map_latent import LatentGenerator, first_guess
+from course_lib.inference.sampling.latent import sample_images, sample_latents
+from course_lib.inference.vble.vble import VARIANTS, VBLE, VariationalPosterior
 from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.metrics import coverage_curve, interval_coverage, psnr, ssim
 from course_lib.models import load_pretrained, read_card
@@ -26,8 +26,8 @@ from course_lib.operators import (
     LinearOperator,
     gaussian_kernel,
 )
-from course_lib.random import generator_from, normal_like
 from course_lib.results import Result, experiment
+from course_lib.rng import generator_from, normal_like
 
 CHAPTER = "11_variational_bayes"
 WORLDS = ("portraits", "photos")

@@ -14,7 +14,7 @@ from course_lib.fourier import frequencies
 from course_lib.functionals.base import Functional
 from course_lib.functionals.sparsity import Wavelets
 from course_lib.functionals.tychonov import check_weight
-from course_lib.typing import ImageSize
+from course_lib.protocols import ImageSize
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from course_lib.functionals.base import Functional
 from course_lib.operators.base import LinearOperator, Operator
-from course_lib.solvers.solution import check_measurement
+from course_lib.validation import check_measurement
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import per_image
 from course_lib.functionals.base import Functional
 from course_lib.functionals.tychonov import check_weight
-from course_lib.solvers.solution import per_image
-from course_lib.typing import ImageSize
+from course_lib.protocols import ImageSize
 
 
 class OrthonormalTransform:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.metrics.images import check_images, image_pair, positive
-from course_lib.typing import ImageMap
+from course_lib.protocols import ImageMap
 
 
 def mse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:

@@ -3,7 +3,6 @@
 from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.models.classifier import PlateReader
 from course_lib.models.denoiser import Denoiser, unet_denoiser
-from course_lib.models.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.hvae import HVAE
@@ -25,7 +24,6 @@ __all__ = [
     "Denoiser",
     "DenoisingAutoencoder",
     "Elbo",
-    "EmpiricalMixture",
     "LatentTranslation",
     "LinearAutoencoder",
     "MeasurementEncoder",
@@ -34,7 +32,6 @@ __all__ = [
     "SRResNet",
     "SinGAN",
     "SkipNetwork",
-    "StationaryGaussian",
     "StructuredNormal",
     "StructuredVAE",
     "SuperResolutionFlow",
@@ -43,7 +40,6 @@ __all__ = [
     "conv_vae",
     "linear_vae",
     "load_pretrained",
-    "power_law",
     "read_card",
     "stacked_vae",
     "structured_vae",

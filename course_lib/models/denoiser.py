@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
+from course_lib.batch import per_image
 from course_lib.models.blocks import at_least_float32, check_multiple, conv
-from course_lib.solvers.solution import per_image
 
 GROUPS = 8  # of channels that are normalised together
 FREQUENCIES = 32

@@ -23,7 +23,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from course_lib.models.blocks import Centre, ResidualBlock, at_least_float32, check_multiple, conv
 from course_lib.models.vae import gaussian, standard_normal
-from course_lib.random import check_generator, normal_like
+from course_lib.rng import check_generator, normal_like
 
 LOW_STD = math.exp(-6)  # s: 0.63 grey levels of 255, as in the source
 COUPLING_REACH = 0.5  # largest |log-scale| of a coupling: scales lie in [0.607, 1.648]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from course_lib.models.blocks import Centre, Uncentre, at_least_float32, conv
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 
 SLOPE = 0.2  # of the leaky rectifiers, below zero
 

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from course_lib.models.blocks import Centre, at_least_float32
 from course_lib.models.vae import LOG_STD_RANGE, Elbo, gaussian, reparameterise
-from course_lib.random import check_generator, generator_from, normal_like
+from course_lib.rng import check_generator, generator_from, normal_like
 
 Widths = Mapping[str, int]  # the side of a map, in decimal (as JSON has it), to its channels
 Draw = Callable[[int, Tensor, Normal], Tensor]  # (group, state, prior) to its latents

@@ -17,8 +17,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate
 
 from course_lib.models.blocks import conv
-from course_lib.random import check_generator, normal_like
-from course_lib.typing import ImageSize
+from course_lib.protocols import ImageSize
+from course_lib.rng import check_generator, normal_like
 
 SLOPE = 0.2  # of the leaky rectifiers, below zero
 

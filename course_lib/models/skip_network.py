@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu_, pad
 
-from course_lib.random import check_generator
+from course_lib.rng import check_generator
 
 
 class SkipNetwork(nn.Module):

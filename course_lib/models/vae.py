@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from course_lib.models.blocks import at_least_float32, check_multiple, decoder, encoder
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 
 LOG_STD_RANGE = (-6.0, 2.0)  # of q(z | x): the prior has 0; wider ranges only feed rounding errors
 

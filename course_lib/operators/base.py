@@ -6,9 +6,9 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from course_lib.random import generator_from, normal_like
+from course_lib.protocols import ImageSize, NoiseModel
+from course_lib.rng import generator_from, normal_like
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
-from course_lib.typing import ImageSize, NoiseModel
 
 
 class Operator:

@@ -11,7 +11,7 @@ from torch.fft import irfft2, rfft2
 from course_lib.fourier import filter_image, pad_and_centre, squared_modulus
 from course_lib.operators.base import LinearOperator
 from course_lib.operators.point_spread import check_kernel, check_kernels
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
 
 
 @dataclass(frozen=True, eq=False)

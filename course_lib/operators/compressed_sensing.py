@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from course_lib.operators.base import LinearOperator
-from course_lib.random import check_generator
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
+from course_lib.rng import check_generator
 
 Rows = Literal["gaussian", "fourier", "hadamard"]
 

@@ -11,7 +11,7 @@ from torch.fft import fft2, irfft2, rfft2
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.operators.base import LinearOperator
 from course_lib.operators.point_spread import check_kernel
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
 
 
 @dataclass(frozen=True, eq=False)

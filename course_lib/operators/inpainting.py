@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from course_lib.operators.base import LinearOperator
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
 
 
 @dataclass(frozen=True, eq=False)

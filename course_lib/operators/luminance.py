@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course_lib.operators.base import LinearOperator
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
 
 WEIGHTS = (0.2125, 0.7154, 0.0721)  # of red, green, blue
 ENERGY = sum(w * w for w in WEIGHTS)  # |w|^2

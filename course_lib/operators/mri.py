@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 from torch.fft import fft2, fftshift, ifft2, ifftshift
 
 from course_lib.operators.base import LinearOperator
-from course_lib.random import check_generator
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
+from course_lib.rng import check_generator
 
 IMAGE_AXES = (-2, -1)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 
 FAINTEST = 0.01  # photons: a lower rate is continued, see PoissonNoise.negative_log_likelihood
 

@@ -9,8 +9,8 @@ from jaxtyping import Complex
 from torch import Generator, Tensor
 
 from course_lib.operators.base import Operator
-from course_lib.random import check_generator, generator_from, normal_like
-from course_lib.typing import ImageSize, NoiseModel
+from course_lib.protocols import ImageSize, NoiseModel
+from course_lib.rng import check_generator, generator_from, normal_like
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.typing import ImageSize
+from course_lib.protocols import ImageSize
 
 
 def check_kernel(caller: str, kernel: Tensor, img_size: ImageSize) -> None:

@@ -10,7 +10,7 @@ from course_lib.solvers.primal_dual import primal_dual_tv
 from course_lib.solvers.projection import project_box, project_consistent
 from course_lib.solvers.proximal import proximal_gradient
 from course_lib.solvers.solution import Solution
-from course_lib.solvers.wiener import hessian_spectrum, wiener, wiener_filter
+from course_lib.solvers.wiener import hessian_spectrum, tychonov, wiener
 
 __all__ = [
     "Solution",
@@ -27,6 +27,6 @@ __all__ = [
     "project_consistent",
     "project_simplex",
     "proximal_gradient",
+    "tychonov",
     "wiener",
-    "wiener_filter",
 ]

@@ -5,16 +5,11 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from course_lib.batch import inner, per_image
+from course_lib.protocols import ImageMap, Smooth
 from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_start,
-    inner,
-    per_image,
-    verdict,
-)
-from course_lib.typing import ImageMap, Smooth
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_start
 
 
 def accelerated_gradient(
@@ -47,7 +42,7 @@ def accelerated_gradient(
     check_start("accelerated_gradient", x0)
     tau = fixed_step("accelerated_gradient", f, step_size, limit="1 / L")
     project = project or (lambda u: u)
-    record = Recorder("objective", "gradient_norm", "change")
+    record = History("objective", "gradient_norm", "change")
     x = z = project(x0)
     t = torch.ones(len(x), dtype=x.dtype, device=x.device)
     active = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -69,7 +64,7 @@ def accelerated_gradient(
     g = f.grad(x)
     record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
     history = record.stack()
-    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
 
 
 def continuation(

@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
+from course_lib.batch import inner, per_image
+from course_lib.protocols import Proximable, Smooth
 from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_start,
-    inner,
-    per_image,
-    verdict,
-)
-from course_lib.typing import Proximable, Smooth
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_start
 
 
 def accelerated_proximal_gradient(
@@ -42,7 +37,7 @@ def accelerated_proximal_gradient(
     """
     check_start("accelerated_proximal_gradient", x0)
     tau = fixed_step("accelerated_proximal_gradient", f, step_size, limit="1 / L")
-    record = Recorder("objective", "change")
+    record = History("objective", "change")
     x = z = x0
     t = torch.ones(len(x), dtype=x.dtype, device=x.device)
     active = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -62,4 +57,4 @@ def accelerated_proximal_gradient(
             break
     record.add(objective=f(x) + g(x))
     history = record.stack()
-    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))

@@ -3,15 +3,10 @@
 import torch
 from torch import Tensor
 
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_start,
-    inner,
-    per_image,
-    verdict,
-)
-from course_lib.typing import ImageMap
+from course_lib.batch import inner, per_image
+from course_lib.protocols import ImageMap
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_start
 
 
 def conjugate_gradient(
@@ -41,7 +36,7 @@ def conjugate_gradient(
     check_start("conjugate_gradient", b, "b")
     x = torch.zeros_like(b) if x0 is None else x0
     check_start("conjugate_gradient", x)
-    record = Recorder("residual")
+    record = History("residual")
     r = b - H(x)
     p, rho = r, inner(r, r)
     scale = inner(b, b).sqrt().clamp(min=torch.finfo(b.dtype).tiny)
@@ -62,4 +57,4 @@ def conjugate_gradient(
         record.add(residual=rho.sqrt() / scale)
         done = done | (rho.sqrt() <= rtol * scale)
     history = record.stack()
-    return Solution(x, verdict(done, ~rho.isfinite()), history, len(history["residual"]))
+    return Solution(x, status_of(done, ~rho.isfinite()), history, len(history["residual"]))

@@ -6,15 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_start,
-    inner,
-    per_image,
-    verdict,
-)
-from course_lib.typing import ImageMap, Smooth
+from course_lib.batch import inner, per_image
+from course_lib.protocols import ImageMap, Smooth
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_start
 
 
 def gradient_descent(
@@ -50,7 +45,7 @@ def gradient_descent(
     check_start("gradient_descent", x0)
     step_of = _step_rule(f, step_size)
     project = project or (lambda u: u)
-    record = Recorder("objective", "gradient_norm", "change")
+    record = History("objective", "gradient_norm", "change")
     x = project(x0)
     active = torch.ones(len(x), dtype=torch.bool, device=x.device)
     finite = active
@@ -68,7 +63,7 @@ def gradient_descent(
     g = f.grad(x)
     record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
     history = record.stack()
-    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
 
 
 def _step_rule(f: Smooth, step_size: float | str | None) -> Callable[[Tensor], float | Tensor]:

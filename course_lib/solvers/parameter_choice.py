@@ -1,4 +1,4 @@
-r"""Choosing the weight lam of `wiener` from the data alone, in closed form on the spectrum.
+r"""Choosing the weight lam of `tychonov` from the data alone, in closed form on the spectrum.
 
 With the filter factor h = |k|^2 / (|k|^2 + 2 lam L), the residual of Tychonov's estimate is
 F(A u - y) = (h - 1) F y, so every rule below is a sum over frequencies: no image is restored
@@ -14,8 +14,8 @@ from torch.fft import rfft2
 
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import half_spectrum_weights, squared_modulus
-from course_lib.solvers.solution import check_measurement
 from course_lib.solvers.wiener import fourier_diagonal
+from course_lib.validation import check_measurement
 
 
 def discrepancy_principle(
@@ -27,7 +27,7 @@ def discrepancy_principle(
     where no lam within `bounds` fits, the nearer bound is returned.
 
     Args:
-        op, y: as in `wiener`; y is (B, C, H, W).
+        op, y: as in `tychonov`; y is (B, C, H, W).
         sigma: noise standard deviation, on the scale of y.
 
     Source: Morozov 1966; Engl, Hanke & Neubauer 1996, section 4.3.
@@ -56,7 +56,7 @@ def generalised_cross_validation(
     GCV(lam) = n |A u - y|^2 / trace(I - A R)^2, where u = R y is Tychonov's estimate.
 
     Args:
-        op, y: as in `wiener`.
+        op, y: as in `tychonov`.
         lams: candidate weights, positive.
 
     Returns:

@@ -4,15 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import inner, per_image
 from course_lib.finite_differences import gradient, gradient_adjoint
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_measurement,
-    inner,
-    per_image,
-    verdict,
-)
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_measurement
 
 
 def primal_dual_tv(
@@ -57,7 +52,7 @@ def primal_dual_tv(
             )
         x = x0
     ahead, p = x, torch.zeros_like(gradient(x))
-    record = Recorder("objective", "change")
+    record = History("objective", "change")
     active = torch.ones(len(x), dtype=torch.bool, device=x.device)
     finite = active
     for _ in range(max_iter):
@@ -74,7 +69,7 @@ def primal_dual_tv(
             break
     record.add(objective=_objective(op, y, lam, x))
     history = record.stack()
-    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
 
 
 def _objective(op, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:

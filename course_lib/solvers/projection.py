@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from course_lib.typing import ImageMap
+from course_lib.protocols import ImageMap
 
 
 def project_box(low: float = 0.0, high: float = 1.0) -> ImageMap:

@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
+from course_lib.batch import inner, per_image
+from course_lib.protocols import Proximable, Smooth
 from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import (
-    Recorder,
-    Solution,
-    check_start,
-    inner,
-    per_image,
-    verdict,
-)
-from course_lib.typing import Proximable, Smooth
+from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.validation import check_start
 
 
 def proximal_gradient(
@@ -41,7 +36,7 @@ def proximal_gradient(
     """
     check_start("proximal_gradient", x0)
     tau = fixed_step("proximal_gradient", f, step_size, limit="1 / L")
-    record = Recorder("objective", "change")
+    record = History("objective", "change")
     x, active = x0, torch.ones(len(x0), dtype=torch.bool, device=x0.device)
     finite = active
     for _ in range(max_iter):
@@ -55,4 +50,4 @@ def proximal_gradient(
             break
     record.add(objective=f(x) + g(x))
     history = record.stack()
-    return Solution(x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))

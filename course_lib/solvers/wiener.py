@@ -9,15 +9,16 @@ from torch.fft import irfft2, rfft2
 
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import squared_modulus
-from course_lib.solvers.solution import Solution, check_measurement
+from course_lib.solvers.solution import Solution
+from course_lib.validation import check_measurement
 
 
-def wiener(op, y: Tensor, lam: float | Tensor) -> Solution:
+def tychonov(op, y: Tensor, lam: float | Tensor) -> Solution:
     r"""argmin_u 1/2 |A u - y|^2 + lam |grad u|^2 for an A that is diagonal in the Fourier basis.
 
     With the transfer function k of A and the symbol L of -Laplacian,
     F u = conj(k) F y / (|k|^2 + 2 lam L): Tychonov's estimate. It coincides with Wiener's filter
-    if the image has the power spectrum sigma^2 H W / (2 lam L), see `wiener_filter`.
+    if the image has the power spectrum sigma^2 H W / (2 lam L), see `wiener`.
 
     Args:
         op: an operator with a `transfer` function, `Denoising` or `Blur`.
@@ -31,9 +32,9 @@ def wiener(op, y: Tensor, lam: float | Tensor) -> Solution:
 
     Source: Tikhonov & Arsenin 1977; Hansen, Nagy & O'Leary 2006, chapter 6.
     """
-    transfer = fourier_diagonal("wiener", op)
-    check_measurement("wiener", op, y)
-    weight = positive_weights("wiener", lam, y)
+    transfer = fourier_diagonal("tychonov", op)
+    check_measurement("tychonov", op, y)
+    weight = positive_weights("tychonov", lam, y)
     return _filter(y, transfer, hessian_spectrum(op, weight, y.shape[-2:]))
 
 
@@ -47,9 +48,7 @@ def hessian_spectrum(op, lam: float | Tensor, size: tuple[int, int]) -> Float[Te
     return gain + 2 * lam * laplacian_symbol(size).to(gain.device)
 
 
-def wiener_filter(
-    op, y: Tensor, sigma: float, power_spectrum: Float[Tensor, "*c h w2"]
-) -> Solution:
+def wiener(op, y: Tensor, sigma: float, power_spectrum: Float[Tensor, "*c h w2"]) -> Solution:
     r"""The linear estimate of least mean square error, for a stationary image and white noise.
 
     F x = conj(k) F y / (|k|^2 + sigma^2 H W / S), where S = E |F x|^2 is the power spectrum on
@@ -58,14 +57,14 @@ def wiener_filter(
 
     Source: Wiener 1949; Hansen, Nagy & O'Leary 2006, section 6.3.
     """
-    transfer = fourier_diagonal("wiener_filter", op)
-    check_measurement("wiener_filter", op, y)
+    transfer = fourier_diagonal("wiener", op)
+    check_measurement("wiener", op, y)
     if not 0 <= sigma < math.inf:
-        raise ValueError(f"wiener_filter: sigma must be a finite number >= 0, got {sigma}.")
+        raise ValueError(f"wiener: sigma must be a finite number >= 0, got {sigma}.")
     height, width = y.shape[-2:]
     if power_spectrum.shape[-2:] != (height, width // 2 + 1) or not (power_spectrum > 0).all():
         raise ValueError(
-            f"wiener_filter: power_spectrum must be positive on the half grid of rfft2, and its "
+            f"wiener: power_spectrum must be positive on the half grid of rfft2, and its "
             f"shape end in {(height, width // 2 + 1)}, got {tuple(power_spectrum.shape)}."
         )
     noise = sigma**2 * height * width

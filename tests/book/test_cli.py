@@ -8,7 +8,7 @@ import torch
 
 from course_lib import cli
 from course_lib.data.picture_files import write_picture
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def course_command(monkeypatch, *arguments: str):

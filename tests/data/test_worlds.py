@@ -11,7 +11,7 @@ from course_lib.data.cache import cache_info
 from course_lib.data.photos import load_crops
 from course_lib.data.worlds import World, load_world
 from course_lib.project import CourseError
-from course_lib.random import counter_uniform
+from course_lib.rng import counter_uniform
 
 HALF_STEP = 0.5 / 255 + 1e-7  # rounding to a byte, and the rounding of its division in float32
 

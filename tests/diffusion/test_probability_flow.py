@@ -17,9 +17,9 @@ from course_lib.diffusion import (
     rademacher,
 )
 from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, _WhitenedFlow
+from course_lib.exact.exact_worlds import EmpiricalMixture, power_law
 from course_lib.fourier import half_spectrum_weights
-from course_lib.models.exact_worlds import EmpiricalMixture, power_law
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 SMALL = (1, 16, 16)
 

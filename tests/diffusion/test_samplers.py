@@ -17,9 +17,9 @@ from course_lib.diffusion import (
     sample,
     stochastic_heun,
 )
+from course_lib.exact.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
 from course_lib.fourier import filter_image
-from course_lib.models.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 IMG_SIZE = (1, 8, 8)
 

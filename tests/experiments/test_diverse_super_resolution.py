@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.diverse_super_resolution import (
     Problem,
     calibration,
@@ -17,10 +18,9 @@ from course_lib.experiments.diverse_super_resolution import (
 )
 from course_lib.inference import bicubic_downsampling, consistency_projection
 from course_lib.metrics import naturalness
-from course_lib.models.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.operators import Downsampling, gaussian_kernel
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 @pytest.fixture

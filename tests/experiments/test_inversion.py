@@ -7,7 +7,7 @@ import torch
 
 from course_lib.experiments.inversion import effective_noise, restricted_range
 from course_lib.operators import CompressedSensing, Downsampling, Inpainting, box_kernel
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 IMG = (1, 6, 5)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.data import load_crops
+from course_lib.exact import EmpiricalMixture, power_law
 from course_lib.experiments import likelihood
 from course_lib.experiments.likelihood import (
     CHAPTER,
@@ -23,10 +24,9 @@ from course_lib.experiments.likelihood import (
 )
 from course_lib.fourier import filter_image, frequencies
 from course_lib.functionals import InvariantSparsity, SmoothedTV
-from course_lib.models import EmpiricalMixture, power_law
 from course_lib.operators import Blur
-from course_lib.random import generator_from, normal_like
 from course_lib.results.registry import experiments
+from course_lib.rng import generator_from, normal_like
 
 IMG_SIZE = (1, 16, 16)
 CONVEX = {

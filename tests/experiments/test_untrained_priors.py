@@ -6,7 +6,7 @@ from course_lib.experiments.inversion import camera
 from course_lib.experiments.untrained_priors import bicubic, total_variation
 from course_lib.metrics import psnr
 from course_lib.operators import Denoising
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 
 
 def test_interpolation_keeps_constants_and_waves():

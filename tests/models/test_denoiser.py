@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.models import Denoiser, power_law, unet_denoiser
-from course_lib.random import generator_from, normal_like
+from course_lib.exact import power_law
+from course_lib.models import Denoiser, unet_denoiser
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.recipes.diffusion import DenoisingLoss
 
 
-class Recorder(nn.Module):
+class History(nn.Module):
     """A network that keeps what it was asked and answers with a given image."""
 
     def __init__(self, answer):
@@ -31,7 +32,7 @@ def small(**changes):
 
 def test_a_silent_network_is_the_white_gaussian_denoiser(generator):
     """With F = 0, D = m + s^2 / (s^2 + sigma^2) (x - m), exactly."""
-    model = Denoiser(Recorder(lambda x, _: 0 * x), data_mean=0.4, data_std=0.2, img_size=(1, 4, 4))
+    model = Denoiser(History(lambda x, _: 0 * x), data_mean=0.4, data_std=0.2, img_size=(1, 4, 4))
     x = torch.rand(3, 1, 4, 4, generator=generator, dtype=torch.float64)
     sigma = torch.tensor([0.01, 0.2, 5.0], dtype=torch.float64)
     gain = (0.04 / (0.04 + sigma**2))[:, None, None, None]
@@ -43,7 +44,7 @@ def test_input_and_target_of_the_network_have_unit_variance():
     shape, m, s = (400, 1, 8, 8), 0.4, 0.2
     clean = m + s * torch.randn(shape, generator=generator_from(0), dtype=torch.float64)
     for sigma in (0.01, 0.2, 3.0):
-        network = Recorder(lambda x, _: 0 * x)
+        network = History(lambda x, _: 0 * x)
         model = Denoiser(network, data_mean=m, data_std=s, img_size=shape[1:])
         noisy = clean + sigma * normal_like(clean, generator_from(1))
         skipped = model(noisy, sigma)
@@ -56,7 +57,7 @@ def test_input_and_target_of_the_network_have_unit_variance():
 
 def test_weight_of_the_loss_cancels_the_scale_of_the_output(generator):
     """The loss is the mean square of F - target: its weight times c_out^2 is 1."""
-    network = Recorder(lambda x, _: 0.3 * x)
+    network = History(lambda x, _: 0.3 * x)
     model = Denoiser(network, data_mean=0.4, data_std=0.2, img_size=(1, 8, 8))
     clean = torch.rand(16, 1, 8, 8, generator=generator, dtype=torch.float64)
     loss, _ = DenoisingLoss(model, clean).loss("model", clean, progress=0, generator=generator)
@@ -102,7 +103,7 @@ def test_denoising_learns_the_score():
     target = (clean - skipped) * spread / (sigma * s)
     weights = torch.linalg.lstsq(y.flatten(1), target.flatten(1)).solution  # where training ends
     model = Denoiser(
-        Recorder(lambda x, _: (x.flatten(1) @ weights).view_as(x)),
+        History(lambda x, _: (x.flatten(1) @ weights).view_as(x)),
         data_mean=0.4,
         data_std=s,
         img_size=img_size,

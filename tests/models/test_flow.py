@@ -18,7 +18,7 @@ from course_lib.models.flow import (
     haar_inverse,
     shift_and_scale,
 )
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 EPS = 2.2e-16
 

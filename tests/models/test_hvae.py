@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from course_lib.exact.linear_hierarchy import LinearHierarchy
 from course_lib.models.hvae import parse_blocks
-from course_lib.models.linear_hierarchy import LinearHierarchy
 from course_lib.models.stacked_vae import stacked_vae, start_from_vae
 from course_lib.models.vae import compact_vae
 from course_lib.models.vdvae import vdvae
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 
 EPS = 2.2e-16
 FFHQ256 = {

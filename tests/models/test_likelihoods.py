@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from course_lib.models.likelihoods import DiscretisedLogistics, GaussianHead, LogisticsHead
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def levels(bits):

@@ -6,7 +6,7 @@ import torch
 from course_lib.inference import latent_divergence
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 LATENTS = {"1": 2, "8": 3, "16": 1}
 

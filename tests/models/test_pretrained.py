@@ -8,7 +8,7 @@ import torch
 from course_lib.models import available, load_pretrained, read_card
 from course_lib.models.pretrained import WEIGHTS, build, save_card, save_weights
 from course_lib.project import CourseError
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 MEGABYTE = 1e6
 

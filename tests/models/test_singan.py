@@ -14,7 +14,7 @@ from course_lib.models.singan import (
     pyramid_sizes,
     resize,
 )
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def seeded(make):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from course_lib.models.skip_network import OwnConv, OwnNorm, SkipNetwork, repeated
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def small(seed=0, **options):

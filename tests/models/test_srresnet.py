@@ -8,7 +8,7 @@ from torch.nn.functional import mse_loss
 from course_lib.metrics import psnr
 from course_lib.models import SRResNet
 from course_lib.models.srresnet import Doubling
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def test_published_number_of_parameters():

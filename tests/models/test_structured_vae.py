@@ -12,7 +12,7 @@ from course_lib.models.structured_vae import (
     StructuredNormal,
     structured_vae,
 )
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 
 SMALL = {"channels": (4, 8), "latent_channels": 2, "tail": 4, "img_size": (1, 8, 8)}
 

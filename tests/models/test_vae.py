@@ -7,7 +7,7 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from course_lib.models.vae import compact_vae, conv_vae, linear_vae, rate, reparameterise
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 N, K = 6, 2  # numbers in an image, latents
 

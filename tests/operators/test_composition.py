@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from course_lib.operators import Blur, Composition, Downsampling, GaussianNoise, Inpainting
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 
 
 def test_a_masked_blur_sees_the_valid_part_of_the_convolution(generator):

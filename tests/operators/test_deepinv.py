@@ -19,7 +19,7 @@ from course_lib.operators import (
     gaussian_kernel,
     to_deepinv,
 )
-from course_lib.solvers import conjugate_gradient, wiener
+from course_lib.solvers import conjugate_gradient, tychonov
 
 HAS_DEEPINV = importlib.util.find_spec("deepinv") is not None
 needs_deepinv = pytest.mark.skipif(not HAS_DEEPINV, reason="deepinv is not installed")
@@ -54,7 +54,7 @@ def test_deepinv_reaches_our_optimum(deepinv, name, algorithm, wrapped, generato
     f = LeastSquares(op, y) + Tychonov(lam)
     best = conjugate_gradient(f.hvp, op.A_adjoint(y), rtol=1e-13).x
     if name == "blur":
-        assert torch.allclose(best, wiener(op, y, lam).x, rtol=0, atol=1e-11)
+        assert torch.allclose(best, tychonov(op, y, lam).x, rtol=0, atol=1e-11)
     found = run(deepinv, algorithm, to_deepinv(op) if wrapped else op, y, lam)
     # Linear convergence; 2,000 iterations leave rounding and deepinv's own float32 scalars.
     assert (found - best).norm() <= 1e-6 * best.norm()

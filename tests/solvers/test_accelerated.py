@@ -11,7 +11,7 @@ from course_lib.solvers import (
     gradient_descent,
     hessian_spectrum,
     project_consistent,
-    wiener,
+    tychonov,
 )
 
 SIZE = (1, 15, 12)
@@ -27,13 +27,13 @@ def test_it_reaches_the_closed_form(generator):
     run = accelerated_gradient(LeastSquares(OP, y) + Tychonov(lam), y, max_iter=3000, rtol=1e-13)
     assert run.status == "converged"
     # A step of 1e-13 |x| with contraction 1 - 1/sqrt(kappa), kappa about 100: 1e-12.
-    assert torch.allclose(run.x, wiener(OP, y, lam).x, rtol=0, atol=1e-11)
+    assert torch.allclose(run.x, tychonov(OP, y, lam).x, rtol=0, atol=1e-11)
 
 
 def test_the_rate_is_that_of_the_square_root(generator):
     """f(x_n) - f* <= 2 L |x_0 - x*|^2 / (n + 1)^2 until the first restart (Beck & Teboulle)."""
     y, lam = images(generator), 1e-4
-    f, best = LeastSquares(OP, y) + Tychonov(lam), wiener(OP, y, lam).x
+    f, best = LeastSquares(OP, y) + Tychonov(lam), tychonov(OP, y, lam).x
     L = hessian_spectrum(OP, lam, SIZE[1:]).max().item()
     zero = torch.zeros_like(y)
     gap = accelerated_gradient(f, zero, step_size=1 / L, max_iter=60, rtol=0).history["objective"]

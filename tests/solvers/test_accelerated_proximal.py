@@ -11,7 +11,11 @@ from course_lib.operators import (
     Inpainting,
     gaussian_kernel,
 )
-from course_lib.solvers import accelerated_proximal_gradient, proximal_gradient, wiener
+from course_lib.solvers import (
+    accelerated_proximal_gradient,
+    proximal_gradient,
+    tychonov,
+)
 
 SIZE = (1, 8, 8)
 
@@ -110,7 +114,7 @@ def test_tychonov_by_its_proximal_map(generator):
         LeastSquares(op, y), Tychonov(0.1), y, max_iter=3000, rtol=1e-13
     )
     assert run.status == "converged"
-    assert torch.allclose(run.x, wiener(op, y, 0.1).x, rtol=0, atol=1e-10)
+    assert torch.allclose(run.x, tychonov(op, y, 0.1).x, rtol=0, atol=1e-10)
 
 
 def test_sparse_inpainting_satisfies_the_lasso_conditions(generator):

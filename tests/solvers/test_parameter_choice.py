@@ -6,7 +6,11 @@ from scipy.optimize import brentq
 
 from course_lib.finite_differences import laplacian
 from course_lib.operators import Blur, Denoising, GaussianNoise, Inpainting, gaussian_kernel
-from course_lib.solvers import discrepancy_principle, generalised_cross_validation, wiener
+from course_lib.solvers import (
+    discrepancy_principle,
+    generalised_cross_validation,
+    tychonov,
+)
 
 
 def matrix(f, size):
@@ -53,14 +57,14 @@ def test_discrepancy_principle_against_a_root_finder(op, y):
     for image, lam in zip(y, found.tolist(), strict=True):
 
         def excess(log_lam, image=image):
-            u = wiener(op, image[None], 10**log_lam).x
+            u = tychonov(op, image[None], 10**log_lam).x
             return ((op.A(u) - image).square().sum() - image.numel() * sigma**2).item()
 
         assert lam == pytest.approx(10 ** brentq(excess, -8, 4, xtol=1e-12), rel=1e-6)
 
 
 def test_the_residual_has_the_size_of_the_noise(op, y):
-    u = wiener(op, y, discrepancy_principle(op, y, 0.08)).x
+    u = tychonov(op, y, discrepancy_principle(op, y, 0.08)).x
     residual = (op.A(u) - y).square().flatten(1).mean(1).sqrt()
     assert torch.allclose(residual, torch.full_like(residual, 0.08), rtol=1e-6)
 
@@ -81,12 +85,12 @@ def test_both_rules_come_near_the_oracle(generator):
     op = Blur(gaussian_kernel(1.5, dtype=torch.float64), (1, 64, 64), GaussianNoise(0.05))
     y = op(x, generator=generator)
     lams = torch.logspace(-3, 3, 40, dtype=torch.float64)
-    errors = (wiener(op, y, lams).x - x).square().flatten(1).mean(1).sqrt()
+    errors = (tychonov(op, y, lams).x - x).square().flatten(1).mean(1).sqrt()
     for lam in (
         generalised_cross_validation(op, y, lams)[0],
         discrepancy_principle(op, y, 0.05),
     ):
-        error = (wiener(op, y, lam).x - x).square().mean().sqrt()
+        error = (tychonov(op, y, lam).x - x).square().mean().sqrt()
         assert error <= 1.3 * errors.min() or lam > 0.2 * lams[errors.argmin()]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from course_lib.functionals import LeastSquares, Ridge, Tychonov
 from course_lib.operators import Blur, Inpainting, gaussian_kernel
-from course_lib.solvers import gradient_descent, proximal_gradient, wiener
+from course_lib.solvers import gradient_descent, proximal_gradient, tychonov
 
 SIZE = (1, 9, 8)
 OP = Blur(gaussian_kernel(0.8, 5, torch.float64), SIZE)
@@ -32,7 +32,7 @@ def test_tychonov_by_its_proximal_map(generator):
     y = images(generator)
     run = proximal_gradient(LeastSquares(OP, y), Tychonov(0.1), y, max_iter=3000, rtol=1e-13)
     assert run.status == "converged"
-    assert torch.allclose(run.x, wiener(OP, y, 0.1).x, rtol=0, atol=1e-10)
+    assert torch.allclose(run.x, tychonov(OP, y, 0.1).x, rtol=0, atol=1e-10)
 
 
 def test_ridge_agrees_with_descent_on_the_sum(generator):

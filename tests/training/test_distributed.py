@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 from course_lib.training import Objective, Settings, train
 
 SETTINGS = Settings(

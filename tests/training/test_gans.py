@@ -7,7 +7,7 @@ import torch
 
 from course_lib.data import plates
 from course_lib.models import GAN
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training import Settings, train
 from course_lib.training.recipes.gans import RelativisticGame, read_samples, squared_slope
 

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal
 
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.recipes import hvaes
 from course_lib.training.recipes.hvaes import CoarseFirst, openness
 

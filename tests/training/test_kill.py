@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 from course_lib.training import Objective, Settings, checkpoint, train
 
 SETTINGS = Settings(

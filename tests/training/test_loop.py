@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from course_lib.project import CourseError
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 from course_lib.training import Objective, Settings, checkpoint, contact_sheet, train
 from course_lib.training.loop import multiplies_bfloat16
 

@@ -7,7 +7,7 @@ from course_lib.inference import bicubic_downsampling, latent_divergence
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.pretrained import build
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.recipes import find_recipe, measurement_encoders
 from course_lib.training.recipes.measurement_encoders import (
     ENCODER_RECIPES,

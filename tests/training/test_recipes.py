@@ -16,8 +16,8 @@ from course_lib.data.worlds import ImageSet, load_world
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
 from course_lib.project import CourseError
-from course_lib.random import generator_from
-from course_lib.training import ship
+from course_lib.rng import generator_from
+from course_lib.training import release
 from course_lib.training.recipes import RECIPES, diffusion, find_recipe, gans
 from course_lib.training.recipes.vaes import follow_residual, negative_elbo
 
@@ -31,7 +31,7 @@ def tiny_worlds(monkeypatch, tmp_path):
         chosen = images.expand(-1, 3, -1, -1) if name.endswith("colour") else images
         return ImageSet(chosen, name, "test", labels=torch.arange(48) % 36)
 
-    monkeypatch.setattr(ship, "load_world", load)
+    monkeypatch.setattr(release, "load_world", load)
     monkeypatch.setitem(gans.INVERSION, "steps", 2)
     monkeypatch.setattr(gans, "INVERTED", 2)
     little = {"samples": 2, "sampling_steps": 2, "potentials": 2, "n_steps": 1}
@@ -45,7 +45,7 @@ def test_recipe_trains_and_ships(name, tiny_worlds):
     recipe = find_recipe(name)
     few = min(64, recipe.settings.batch_size)  # where a recipe has batches for a GPU
     recipe = replace(recipe, settings=replace(recipe.settings, batch_size=few))
-    training = ship.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
+    training = release.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
     assert training.steps == 3
     assert training.skipped == 0
     with torch.random.fork_rng(devices=[]):
@@ -54,7 +54,7 @@ def test_recipe_trains_and_ships(name, tiny_worlds):
     moved = [key for key, value in training.raw.state_dict().items() if (value != start[key]).any()]
     assert len(moved) > 0.9 * len(start)
 
-    card = ship.ship_weights(recipe, training, tiny_worlds, command=f"course train {name}")
+    card = release.release_weights(recipe, training, tiny_worlds, command=f"course train {name}")
     assert card == json.loads((tiny_worlds / f"{name}.json").read_text())
     assert card["figures"]
     assert all(isinstance(figure["value"], float | int) for figure in card["figures"].values())

@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss
 
 from course_lib.models import SRResNet, SuperResolutionFlow
 from course_lib.models.flow import LOW_STD
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.recipes.classifier import sensor
 from course_lib.training.recipes.super_resolution import (
     WIDE_STD,

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from course_lib.random import check_generator
+from course_lib.rng import check_generator
 
 PerImage = float | int | Tensor  # one value for all pictures, or (B,)
 

@@ -15,7 +15,7 @@ from course_lib.data.degradations._batches import (
     per_image,
     uniform,
 )
-from course_lib.random import normal_like
+from course_lib.rng import normal_like
 
 SEPIA = (1.0, 0.86, 0.62)  # what white paper becomes, red, green, blue
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from course_lib.random import counter_uniform
+from course_lib.rng import counter_uniform
 
 HAIR_STYLES = ("bald", "short", "side part", "long", "bun")
 BALD, SHORT, SIDE_PART, LONG, BUN = range(5)

@@ -10,7 +10,7 @@ from course_lib.data.portraits.cells import Cells
 from course_lib.data.portraits.factors import PortraitFactors, factors
 from course_lib.data.portraits.paint import Hit, backdrop, light_direction, surface_colour, to_film
 from course_lib.data.portraits.shapes import distance, distances, to_head
-from course_lib.random import counter_normal
+from course_lib.rng import counter_normal
 
 CAMERA_DISTANCE = 5.0
 HALF_VIEW = 1.62  # half the width of what a camera with zoom 1 sees at the puppet

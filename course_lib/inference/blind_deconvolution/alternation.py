@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from course_lib.batch import inner
 from course_lib.diffusion import Denoiser
 from course_lib.inference.blind_deconvolution.image_step import ImageStep, misfit
 from course_lib.inference.blind_deconvolution.kernel_step import (
@@ -25,7 +26,7 @@ from course_lib.inference.blind_deconvolution.potentials import (
     value_of,
 )
 from course_lib.operators import BlurEach
-from course_lib.solvers.solution import Recorder, Solution, inner, verdict
+from course_lib.solvers.solution import History, Solution, status_of
 
 
 class Snapshot(NamedTuple):
@@ -59,7 +60,7 @@ def blind_deconvolution(
     init: str | Tensor = "wide",
     *,
     sigma: float,
-    score_sigma: float = 0.02,
+    denoiser_sigma: float = 0.02,
     n_outer: int = 300,
     n_inner: int = 10,
     restart: int | None = 100,
@@ -93,7 +94,7 @@ def blind_deconvolution(
         kernel_size: (h, w) or one odd side, in pixels. It must hold the true kernel.
         init: first kernels: "wide", "flat", "narrow", or (B, 1, h, w), see `first_kernels`.
         sigma: standard deviation of the noise in y; it weighs the prior.
-        score_sigma: noise level at which the denoiser is asked, see `DenoiserPotential`.
+        denoiser_sigma: noise level at which the denoiser is asked, see `DenoiserPotential`.
         n_outer, n_inner: iterations; together n_outer * n_inner evaluations of the denoiser.
         restart: None for never.
         image_step: "gradient" or "proximal", see `ImageStep`.
@@ -123,14 +124,14 @@ def blind_deconvolution(
             "blind_deconvolution: kernel_ridge must be finite and not negative, got "
             f"{kernel_ridge}. 0 is no ridge."
         )
-    q = as_potential(denoiser, score_sigma)
+    q = as_potential(denoiser, denoiser_sigma)
     image_stepper = ImageStep(q, y, sigma, image_step)
     kernel_stepper = KernelStep(kernel_update, kernel_step_size)
     start = first_kernels(init, kernel_size, y)
     size, img_size = tuple(start.shape[-2:]), tuple(y.shape[1:])
     image, taps = Momentum(y, momentum), Momentum(start, momentum)
     kernel, kept = start, [Snapshot(0, y, start)]
-    record, objective = Recorder("misfit", "kernel_change"), []
+    record, objective = History("misfit", "kernel_change"), []
     for n in tqdm(range(n_outer), disable=not progress):
         if restart and n % restart == 0:
             image, taps = Momentum(y, momentum), Momentum(taps.x, momentum)
@@ -154,7 +155,7 @@ def blind_deconvolution(
     change = history["kernel_change"][-1]
     return BlindSolution(
         image.x,
-        verdict(change <= 1e-5, ~change.isfinite()),
+        status_of(change <= 1e-5, ~change.isfinite()),
         history,
         n_outer,
         kernel=kernel,

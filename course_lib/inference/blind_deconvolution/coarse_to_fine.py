@@ -18,12 +18,12 @@ class Stage:
     """What changes from stage to stage, as `blind_deconvolution` takes it.
 
     Attributes:
-        score_sigma: noise level at which the denoiser is asked, in intensities.
+        denoiser_sigma: noise level at which the denoiser is asked, in intensities.
         kernel_ridge: weight of 1/2 |h|^2.
         n_outer: outer iterations.
     """
 
-    score_sigma: float
+    denoiser_sigma: float
     kernel_ridge: float
     n_outer: int
 
@@ -41,7 +41,7 @@ def coarse_to_fine(
 ) -> BlindSolution:
     """`blind_deconvolution` stage by stage: each starts from the kernel of the last, and from y.
 
-    The potential of a law with more noise, a higher score_sigma, is smoother and has fewer local
+    The potential of a law with more noise, a higher denoiser_sigma, is smoother and has fewer local
     minima. A larger kernel_ridge keeps a kernel from fitting with spikes what is still wrong in
     the image. Both are lowered as image and kernel become better; the answer is a critical point
     of the objective of the last stage.

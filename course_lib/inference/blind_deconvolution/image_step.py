@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import inner, per_image
 from course_lib.diffusion import Denoiser
 from course_lib.inference.blind_deconvolution.momentum import Momentum
 from course_lib.inference.blind_deconvolution.potentials import (
@@ -15,7 +16,7 @@ from course_lib.inference.blind_deconvolution.potentials import (
     value_of,
 )
 from course_lib.operators import Blur, BlurEach
-from course_lib.solvers.solution import Recorder, Solution, inner, per_image, verdict
+from course_lib.solvers.solution import History, Solution, status_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def deconvolve(
     kernel: Float[Tensor, "#b 1 k l"],
     *,
     sigma: float,
-    score_sigma: float = 0.02,
+    denoiser_sigma: float = 0.02,
     n_iter: int = 100,
     rtol: float = 1e-5,
     image_step: str = "proximal",
@@ -76,7 +77,7 @@ def deconvolve(
         y: blurred images.
         kernel: one for all images or one for each.
         sigma: standard deviation of the noise in y.
-        score_sigma: noise level at which the denoiser is asked (of a potential: not used).
+        denoiser_sigma: noise level at which the denoiser is asked (of a potential: not used).
         n_iter, rtol: an image rests once |x_new - x| <= rtol |x_new|.
         image_step: "gradient" or "proximal", see `ImageStep`.
         momentum: extrapolate; without it no step goes up.
@@ -90,11 +91,11 @@ def deconvolve(
         ValueError: shapes or numbers that make no sense.
     """
     check_problem("deconvolve", y, sigma)
-    q = as_potential(denoiser, score_sigma)
+    q = as_potential(denoiser, denoiser_sigma)
     step = ImageStep(q, y, sigma, image_step)
     op = BlurEach(kernel.expand(len(y), -1, -1, -1), tuple(y.shape[1:]))
     image = Momentum(y if x0 is None else x0, momentum)
-    record = Recorder("misfit", "change")
+    record = History("misfit", "change")
     objective = []
     active = torch.ones(len(y), dtype=torch.bool, device=y.device)
     finite = active
@@ -113,4 +114,4 @@ def deconvolve(
     history = record.stack()
     if objective:
         history["objective"] = torch.stack(objective).cpu()
-    return Solution(image.x, verdict(~active & finite, ~finite), history, len(history["change"]))
+    return Solution(image.x, status_of(~active & finite, ~finite), history, len(history["change"]))

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.fft import irfft2, rfft2
 from torch.nn.functional import avg_pool2d
 
+from course_lib.batch import inner, per_image
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.kernels.simplex import project_simplex
 from course_lib.operators import gaussian_kernel
-from course_lib.solvers.solution import inner, per_image
 
 KernelSize = int | tuple[int, int]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_lib.solvers.solution import inner, per_image
+from course_lib.batch import inner, per_image
 
 
 class Momentum:

@@ -62,9 +62,9 @@ class DenoiserPotential:
         return None if known is None else known(x, self.sigma)
 
 
-def as_potential(prior: Denoiser | Potential, score_sigma: float) -> Potential:
+def as_potential(prior: Denoiser | Potential, denoiser_sigma: float) -> Potential:
     """The prior itself if it is a potential, or else that of a denoiser."""
-    return prior if isinstance(prior, Potential) else DenoiserPotential(prior, score_sigma)
+    return prior if isinstance(prior, Potential) else DenoiserPotential(prior, denoiser_sigma)
 
 
 def value_of(q: Potential, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"] | None:

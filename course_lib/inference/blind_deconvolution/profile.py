@@ -44,7 +44,7 @@ def profile(
     thetas: Sequence[float],
     *,
     sigma: float,
-    score_sigma: float = 0.02,
+    denoiser_sigma: float = 0.02,
     n_iter: int = 200,
     rtol: float = 1e-6,
 ) -> Profile:
@@ -60,7 +60,7 @@ def profile(
     x_{k-1}, and phi the curve of that branch.
 
     Args:
-        denoiser, sigma, score_sigma: as of `deconvolve`.
+        denoiser, sigma, denoiser_sigma: as of `deconvolve`.
         y: blurred images.
         family: theta -> kernel; wrapped around if it is larger than the image.
         thetas: at least two, in the order in which the branch is followed.
@@ -72,7 +72,7 @@ def profile(
     check_problem("profile", y, sigma)
     if len(thetas) < 2:
         raise ValueError(f"profile: a curve needs two thetas or more, got {len(thetas)}.")
-    q, img_size = as_potential(denoiser, score_sigma), tuple(y.shape[1:])
+    q, img_size = as_potential(denoiser, denoiser_sigma), tuple(y.shape[1:])
     kernels = [wrap_kernel(family(theta), img_size[-2:]).to(y) for theta in thetas]
     images, x = [], y
     for kernel in kernels:

@@ -12,7 +12,7 @@ from course_lib.inference.blind_deconvolution.kernel_step import (
     first_kernels,
 )
 from course_lib.operators import BlurEach
-from course_lib.solvers.solution import Recorder
+from course_lib.solvers.solution import History
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def blind_richardson_lucy(
         )
     kernel = first_kernels(init, kernel_size, y)
     size, img_size = tuple(kernel.shape[-2:]), tuple(y.shape[1:])
-    x, record = y.clamp(min=torch.finfo(y.dtype).eps), Recorder("kl")
+    x, record = y.clamp(min=torch.finfo(y.dtype).eps), History("kl")
     for _ in range(n_outer):
         for _ in range(n_inner):
             share = _share(y, BlurEach(kernel, img_size).A(x))

@@ -25,7 +25,7 @@ from course_lib.inference.blind_deconvolution.kernel_step import correlation_at_
 from course_lib.inference.blind_deconvolution.potentials import Potential
 from course_lib.operators import Blur
 from course_lib.solvers import conjugate_gradient
-from course_lib.solvers.solution import check_start
+from course_lib.validation import check_start
 
 
 def face_basis(

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 
 from course_lib.kernels.backend import COMPILED_DTYPES, choose_backend
 from course_lib.kernels.banded_cholesky._reference import causal_offsets
-from course_lib.random import check_generator, normal_like
+from course_lib.rng import check_generator, normal_like
 
 TRANSPOSED = {"matvec": "matvec_t", "matvec_t": "matvec", "solve": "solve_t", "solve_t": "solve"}
 

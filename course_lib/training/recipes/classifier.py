@@ -7,7 +7,7 @@ from torch.nn.functional import nll_loss
 from course_lib.models.classifier import PlateReader
 from course_lib.operators import Downsampling, bicubic_kernel, wrap_kernel
 from course_lib.project import CourseError
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 

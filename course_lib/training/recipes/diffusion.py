@@ -6,11 +6,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from course_lib.batch import per_image
 from course_lib.diffusion import potential, sample
 from course_lib.metrics import psnr
 from course_lib.models.denoiser import Denoiser
-from course_lib.random import generator_from, normal_like
-from course_lib.solvers.solution import per_image
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 

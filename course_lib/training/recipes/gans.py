@@ -13,7 +13,7 @@ from course_lib.metrics import average_pairwise_distance, psnr
 from course_lib.models.gan import GAN
 from course_lib.models.pretrained import load_pretrained
 from course_lib.operators import Denoising
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Batch, Dataset, Objective, Settings
 from course_lib.training.recipes.classifier import Labelled
 from course_lib.training.recipes.recipe import Figure, Recipe

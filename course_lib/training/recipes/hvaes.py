@@ -9,7 +9,7 @@ from course_lib.models.hvae import HVAE
 from course_lib.models.pretrained import load_pretrained
 from course_lib.models.stacked_vae import start_from_vae
 from course_lib.models.vae import reparameterise
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.gans import read_samples
 from course_lib.training.recipes.recipe import Figure, Recipe

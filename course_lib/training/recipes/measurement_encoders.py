@@ -12,7 +12,7 @@ from course_lib.models.hvae import HVAE
 from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.pretrained import load_pretrained
 from course_lib.operators import Downsampling, GaussianNoise, Inpainting, LinearOperator
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe

@@ -8,7 +8,7 @@ from course_lib.data.degradations import Damaged, faded, old_photo, shifted_old_
 from course_lib.metrics import psnr, ssim
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.translation import LatentTranslation
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.recipes.vaes import follow_residual, negative_elbo

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from course_lib.models.pretrained import load_pretrained
 from course_lib.models.structured_vae import StructuredVAE
 from course_lib.models.vae import gaussian, reparameterise
-from course_lib.random import generator_from, normal_like
+from course_lib.rng import generator_from, normal_like
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 

@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 from course_lib.metrics import average_pairwise_distance, lr_psnr, psnr
 from course_lib.models.flow import LOW_STD, SuperResolutionFlow
 from course_lib.models.srresnet import SRResNet
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.classifier import sensor
 from course_lib.training.recipes.recipe import Figure, Recipe

@@ -8,7 +8,7 @@ from torch.nn.functional import mse_loss
 
 from course_lib.metrics import psnr
 from course_lib.models.vae import VAE, rate, reparameterise
-from course_lib.random import generator_from
+from course_lib.rng import generator_from
 from course_lib.training.loop import Dataset, Objective, Settings
 from course_lib.training.recipes.recipe import Figure, Recipe
 

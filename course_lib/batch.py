@@ -1,0 +1,18 @@
+"""Arithmetic on batches: one number per image, (B,), beside images (B, ...)."""
+
+from torch import Tensor
+
+
+def per_image(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape (B,) so that it multiplies (B, ...)."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each image of a batch: (B, ...), (B, ...) -> (B,)."""
+    return (a * b).flatten(1).sum(1)
+
+
+def norm(a: Tensor) -> Tensor:
+    """Euclidean norm of each image of a batch: (B, ...) -> (B,)."""
+    return inner(a, a).sqrt()

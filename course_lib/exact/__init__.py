@@ -1,0 +1,15 @@
+"""Worlds whose posteriors are known: what methods must find before they are trusted."""
+
+from course_lib.exact.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
+from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
+from course_lib.exact.posterior_reference import grid_posterior, label_posterior
+
+__all__ = [
+    "EmpiricalMixture",
+    "LinearGaussian",
+    "StationaryGaussian",
+    "grid_posterior",
+    "label_posterior",
+    "matrix_of",
+    "power_law",
+]

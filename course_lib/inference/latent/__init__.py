@@ -1,0 +1,1 @@
+"""Inference over the latent of a generator."""

@@ -1,0 +1,1 @@
+"""Super-resolution with a hierarchical VAE."""

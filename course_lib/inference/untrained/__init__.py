@@ -1,0 +1,1 @@
+"""Priors that no data set trained."""

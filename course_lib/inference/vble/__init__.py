@@ -1,0 +1,1 @@
+"""Variational Bayes with a latent space and an image space."""

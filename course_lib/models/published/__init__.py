@@ -1,0 +1,1 @@
+"""Checkpoints published by others: their formats and networks."""

@@ -1,0 +1,30 @@
+"""Refusals that every solver and method shares: what was expected, what came, what to do."""
+
+from torch import Tensor
+
+
+def check_start(name: str, x: Tensor, what: str = "x0") -> None:
+    """Refuse a starting point that is no batch or holds NaN or inf."""
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name}: {what} needs a leading batch axis, got shape {tuple(x.shape)}. "
+            f"Use {what}.unsqueeze(0) for a single image."
+        )
+    # NaN and infinity survive a sum, which is ten times cheaper than a look at every value.
+    if not x.sum().isfinite() and not x.isfinite().all():
+        bad = (~x.isfinite()).sum().item()
+        raise ValueError(
+            f"{name}: {what} holds {bad} values that are NaN or infinite. "
+            "Find where they arise before you solve."
+        )
+
+
+def check_measurement(name: str, op, y: Tensor) -> None:
+    """Refuse a y that is no batch of measurements of op, or not finite."""
+    check_start(name, y, "y")
+    size = tuple(op.measurement_size)
+    if tuple(y.shape[1:]) != size:
+        raise ValueError(
+            f"{name}: expected y of shape (B, {', '.join(map(str, size))}) for "
+            f"{type(op).__name__}, got {tuple(y.shape)}."
+        )

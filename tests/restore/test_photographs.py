@@ -1,0 +1,204 @@
+"""A photograph is not periodic, may be large, and may be in colour."""
+
+import pytest
+import torch
+from torch.nn.functional import conv2d
+
+from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
+from course_lib.models.structured_vae import structured_vae
+from course_lib.operators import Denoising, bicubic_kernel, gaussian_kernel
+from course_lib.restore.photographs import (
+    OPPONENT_COLOURS,
+    Degradation,
+    from_greys,
+    on_canvas,
+    restore_photo,
+    to_greys,
+)
+from course_lib.rng import generator_from, normal_like
+from course_lib.solvers import tychonov
+
+
+def uniform(*shape, seed=0):
+    return torch.rand(*shape, generator=generator_from(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def vae():
+    """Untrained, small, in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = structured_vae(channels=(4, 6, 8), latent_channels=3, tail=4, width=4)
+    g = generator_from(1)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * normal_like(parameter, g)
+    return model.double().eval().requires_grad_(False)
+
+
+# ------------------------------------------------------------------ the canvas
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize(
+    ("kernel", "factor"),
+    [
+        (uniform(1, 1, 3, 7), 1),
+        (uniform(1, 1, 4, 6), 1),
+        (bicubic_kernel(2, torch.float64), 2),
+        (uniform(1, 1, 5, 4), 3),
+        (None, 1),
+        (None, 2),
+    ],
+    ids=["odd", "even", "bicubic", "thirds", "identity", "bare"],
+)
+def test_a_photograph_is_the_valid_part_of_a_convolution(kernel, factor, multiple):
+    """Of any scene on the canvas: plain sums around each of its pixels, in place of an FFT."""
+    exposure = Degradation(0.1, kernel, factor)
+    size = on_canvas(torch.zeros(2, 1, 11, 13).double(), exposure, multiple).op.img_size
+    assert size[1] % multiple == size[2] % multiple == 0
+    scene = uniform(2, *size, seed=1)
+
+    k = torch.ones(1, 1, 1, 1).double() if kernel is None else kernel
+    h, w = k.shape[-2:]
+    window = on_canvas(torch.zeros(2, 1, 11, 13).double(), exposure, multiple).window
+    top, left = window[0].start + h // 2 - h + 1, window[1].start + w // 2 - w + 1
+    assert top >= 0
+    assert left >= 0
+    sums = conv2d(scene, k.flip(-2, -1))[..., top::factor, left::factor][..., :11, :13]
+    problem = on_canvas(sums, exposure, multiple)
+    assert problem.window == window
+    assert window[0].stop - window[0].start == 11 * factor
+    # Rounding of an FFT of some thousand numbers below 10.
+    torch.testing.assert_close(problem.op.A(scene), problem.y, rtol=0, atol=1e-12)
+    assert problem.seen.sum() == 11 * 13
+    assert problem.op.norm() <= problem.gain * (1 + 1e-6)
+
+
+def test_hidden_pixels_are_not_seen():
+    seen = uniform(1, 6, 9) < 0.5
+    problem = on_canvas(uniform(1, 1, 6, 9), Degradation(0.1, seen=seen), 8)
+    assert problem.seen.shape == (1, 8, 16)
+    assert torch.equal(problem.seen[:, :6, :9], seen)
+    assert problem.seen.sum() == seen.sum()
+    assert not problem.y[0][~problem.seen].any()
+
+
+# ------------------------------------------------------------------ colour
+
+
+def test_colours_and_greys_are_an_orthogonal_change_of_coordinates():
+    photo = uniform(3, 5, 4)
+    greys = to_greys(photo)
+    torch.testing.assert_close(greys[0, 0], photo.mean(0), rtol=0, atol=1e-6)  # float32 constants
+    torch.testing.assert_close(from_greys(greys), photo, rtol=0, atol=1e-6)
+    assert to_greys(torch.eye(3)[:, :, None]).min() >= 0
+    assert to_greys(torch.eye(3)[:, :, None]).max() <= 1  # so the prior sees images in [0, 1]
+    torch.testing.assert_close(
+        OPPONENT_COLOURS @ OPPONENT_COLOURS.T, torch.eye(3), rtol=0, atol=1e-6
+    )
+
+
+def test_a_grey_scene_in_colour_has_no_differences():
+    greys = to_greys(uniform(1, 4, 4).expand(3, -1, -1))
+    assert (greys[1:] - 0.5).abs().max() < 1e-6
+
+
+# ------------------------------------------------------------------ penalties
+
+
+def test_the_penalties_meet_their_closed_forms():
+    """Without blur or mask the canvas is the photograph, and periodic."""
+    photo = uniform(1, 24, 32)
+    exposure = Degradation(0.1)
+    found = restore_photo(photo, exposure, method="wiener", weight=0.7).estimate
+    expected = tychonov(Denoising((1, 24, 32)), photo[None], 0.7).x[0]
+    assert (found - expected).norm() <= 1e-4 * expected.norm()  # conjugate gradients: 1e-5
+    tv = restore_photo(photo, exposure, method="tv", weight=0.1).estimate
+    expected = smoothed_tv_denoise(photo[None], 0.1, 0.01, 2000)[0]
+    # The descent stops once it moves by less than 1e-4; a few such steps may be left.
+    assert (tv - expected).norm() <= 2e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("method", ["wiener", "tv"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_weight_is_such_that_the_misfit_is_the_noise(method, channels):
+    rows = torch.linspace(0, 1, 46).double()
+    scene = (rows[:, None] > 0.4).double() * rows * torch.linspace(1, 0.5, channels).view(-1, 1, 1)
+    kernel = gaussian_kernel(1.0, dtype=torch.float64)
+    clean = conv2d(scene[:, None], kernel)[:, 0]
+    photo = clean + 0.03 * normal_like(clean, generator_from(0))
+    found = restore_photo(photo, Degradation(0.03, kernel), method=method)
+    assert found.misfit == pytest.approx(1, abs=0.02)  # ten halvings: 1 % of the weight
+    assert found.std is None
+    assert len(found.samples) == 0
+    assert found.weight > 0
+    inside = scene[:, 4:-4, 4:-4]
+    assert (found.estimate - inside).norm() < (photo - inside).norm()
+
+
+# ------------------------------------------------------------------ variational Bayes
+
+
+def test_mean_and_spread_are_those_of_the_draws(vae):
+    """Accumulated draw by draw, in colour and cut to the photograph."""
+    found = restore_photo(
+        uniform(3, 13, 21), Degradation(0.1), vae=vae, steps=2, draws=4, samples=4
+    )
+    assert found.samples.shape == (4, 3, 13, 21)
+    torch.testing.assert_close(found.estimate, found.samples.mean(0), rtol=0, atol=1e-10)
+    torch.testing.assert_close(found.std, found.samples.std(0), rtol=0, atol=1e-10)
+    again = restore_photo(
+        uniform(3, 13, 21), Degradation(0.1), vae=vae, steps=2, draws=4, samples=1
+    )
+    assert torch.equal(again.estimate, found.estimate)  # the seed
+    assert torch.equal(again.samples[0], found.samples[0])
+
+
+def test_map_z_is_a_point(vae):
+    found = restore_photo(uniform(1, 16, 16), Degradation(0.1), method="MAP-z", vae=vae, steps=2)
+    assert found.std is None
+    assert len(found.samples) == 0
+    assert found.estimate.shape == (1, 16, 16)
+
+
+def test_super_resolution_has_the_size_of_the_scene(vae):
+    exposure = Degradation(0.1, bicubic_kernel(2, torch.float64), 2)
+    found = restore_photo(uniform(1, 9, 12), exposure, vae=vae, steps=1, draws=2, samples=0)
+    assert found.estimate.shape == found.std.shape == (1, 18, 24)
+
+
+def test_tiles_leave_no_trace(vae):
+    """The whole restoration, blurred and with unseen pixels, in one tile and in many.
+
+    Adam divides by the size of a gradient, which enlarges rounding where that is near zero: 1e-7.
+    """
+    photo, seen = uniform(1, 200, 236), uniform(1, 200, 236, seed=1) < 0.8
+    exposure = Degradation(0.1, gaussian_kernel(1.0, dtype=torch.float64), seen=seen)
+    whole, tiled = (
+        restore_photo(photo, exposure, vae=vae, steps=2, draws=2, samples=1, tile=tile)
+        for tile in (1024, 216)
+    )
+    torch.testing.assert_close(tiled.estimate, whole.estimate, rtol=0, atol=1e-7)
+    torch.testing.assert_close(tiled.std, whole.std, rtol=0, atol=1e-7)
+    torch.testing.assert_close(tiled.samples, whole.samples, rtol=0, atol=1e-7)
+
+
+def test_a_descent_that_blows_up_is_not_a_result(vae):
+    with pytest.raises(ArithmeticError, match="VBLE-xz left the finite numbers"):
+        restore_photo(uniform(1, 8, 8).float(), Degradation(1e-30), vae=vae.float(), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "guess"}, "there is MAP-z, .*, wiener, tv; got 'guess'"),
+        ({"photo": torch.zeros(2, 8, 8)}, r"C = 1 or 3, got \(2, 8, 8\)"),
+        ({"samples": 9, "draws": 8}, "0 <= samples <= draws, got 8 and 9"),
+        ({"draws": 1, "samples": 0}, "draws >= 2"),
+        ({}, "VBLE-xz needs a prior; give vae"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    options = {"photo": torch.zeros(1, 8, 8)} | change
+    with pytest.raises(ValueError, match=message):
+        restore_photo(options.pop("photo"), Degradation(0.1), **options)

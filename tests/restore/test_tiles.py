@@ -1,0 +1,62 @@
+"""Tiles must add up: a network that acts pixel by pixel or locally cannot tell the difference."""
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+from course_lib.restore import apply_in_tiles
+from course_lib.rng import generator_from
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 50), (130, 97), (256, 256)])
+@pytest.mark.parametrize("overlap", [0, 5, 16])
+def test_pixelwise_network_is_unchanged(size, overlap):
+    """Weights that sum to one: exact but for their rounding."""
+    x = torch.rand(2, 3, *size, generator=generator_from(0), dtype=torch.float64)
+    mask = (x[:, :1] > 0.8).double()
+    out = apply_in_tiles(
+        lambda image, hole: image**2 + hole, x, mask, tile=32, overlap=overlap, batch=7
+    )
+    torch.testing.assert_close(out, x**2 + mask, rtol=1e-14, atol=0)
+
+
+def test_batches_do_not_matter():
+    x = torch.rand(3, 1, 90, 70, generator=generator_from(0))
+
+    def network(image, mask):
+        return image - image.mean((2, 3), keepdim=True)
+
+    small, large = (apply_in_tiles(network, x, tile=32, overlap=8, batch=b) for b in (1, 1000))
+    torch.testing.assert_close(small, large, rtol=0, atol=1e-6)  # sums in another order
+
+
+def test_seams_fade():
+    """A network that paints every tile in another grey: steps between pixels stay small."""
+    levels = iter(torch.rand(100, generator=generator_from(1)))
+    x = torch.zeros(1, 1, 128, 128)
+    network = lambda image, mask: torch.stack(  # noqa: E731
+        [torch.full_like(one, float(next(levels))) for one in image]
+    )
+    jumps = apply_in_tiles(network, x, tile=32, overlap=16).diff(dim=-1).abs().max()
+    assert jumps < 2 / 16  # differences below 1 spread over 16 pixels, twice as steep at the ends
+
+
+def test_local_network_inside():
+    """Away from the border a 3 x 3 mean is the same as on the whole image if tiles overlap by 2."""
+    x = torch.rand(1, 1, 64, 64, generator=generator_from(2), dtype=torch.float64)
+
+    def mean(image, mask=None):
+        return avg_pool2d(image, 3, 1, 1, count_include_pad=False)
+
+    gap = (apply_in_tiles(mean, x, tile=32, overlap=16) - mean(x)).abs()
+    exact = apply_in_tiles(lambda image, hole: (image > 2).double(), x, tile=32, overlap=16)
+    assert (exact == 0).all()
+    assert gap[..., 4:12, 4:12].max() < 1e-14  # covered by one tile, far from its border
+    assert gap.max() < 0.2  # a tile's border pixels weigh 1 / 17 at most of their own size
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"overlap must be in 0 .. 16 for tile 32: 20"):
+        apply_in_tiles(lambda x, m: x, torch.zeros(1, 1, 64, 64), tile=32, overlap=20)
+    with pytest.raises(ValueError, match=r"too small for tiles of 64"):
+        apply_in_tiles(lambda x, m: x, torch.zeros(1, 1, 20, 64))
