@@ -9,6 +9,7 @@ from course_lib.operators.denoising import Denoising
 from course_lib.operators.downsample import Downsampling
 from course_lib.operators.inpainting import Inpainting
 from course_lib.operators.luminance import Luminance
+from course_lib.operators.measure import measure
 from course_lib.operators.mri import MRI, cartesian_mask
 from course_lib.operators.noise import GaussianNoise, PoissonNoise
 from course_lib.operators.phase_retrieval import PhaseRetrieval
@@ -45,6 +46,7 @@ __all__ = [
     "cartesian_mask",
     "defocus_kernel",
     "gaussian_kernel",
+    "measure",
     "motion_kernel",
     "to_deepinv",
     "wrap_kernel",

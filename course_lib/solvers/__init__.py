@@ -3,6 +3,7 @@
 from course_lib.kernels.simplex import project_simplex
 from course_lib.solvers.accelerated import accelerated_gradient, continuation
 from course_lib.solvers.accelerated_proximal import accelerated_proximal_gradient
+from course_lib.solvers.batched_descent import LBFGS, Adam, minimise
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
 from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
@@ -13,6 +14,8 @@ from course_lib.solvers.solution import Solution
 from course_lib.solvers.wiener import hessian_spectrum, tychonov, wiener
 
 __all__ = [
+    "LBFGS",
+    "Adam",
     "Solution",
     "accelerated_gradient",
     "accelerated_proximal_gradient",
@@ -22,6 +25,7 @@ __all__ = [
     "generalised_cross_validation",
     "gradient_descent",
     "hessian_spectrum",
+    "minimise",
     "primal_dual_tv",
     "project_box",
     "project_consistent",

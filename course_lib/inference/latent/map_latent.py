@@ -23,7 +23,7 @@ from course_lib.batch import inner, per_image
 from course_lib.models.gan import PointMass
 from course_lib.operators import Denoising, LinearOperator, Operator
 from course_lib.rng import check_generator, generator_from, normal_like
-from course_lib.solvers.batched_descent import minimise
+from course_lib.solvers import LBFGS, Adam, minimise
 from course_lib.solvers.solution import History, Solution, status_of
 from course_lib.validation import check_measurement
 
@@ -215,6 +215,8 @@ def map_z(
     Source: Bora et al. 2017, arXiv:1703.03208 (restarts, w); for "lbfgs", Nocedal & Wright 2006,
     section 7.2.
     """
+    if method not in ("adam", "lbfgs"):
+        raise ValueError(f"method must be 'adam' or 'lbfgs', got {method!r}.")
     if restarts < 1 or steps < 1:
         raise ValueError(
             f"map_z: expected restarts >= 1 and steps >= 1, got {restarts} and {steps}."
@@ -225,7 +227,8 @@ def map_z(
         model, op, y.repeat_interleave(restarts, 0), sigma, _latent_weight(latent_weight)
     )
     starts = _starts(model, op, y, sigma, restarts, init, x_init, generator)
-    end = minimise(f, starts.flatten(0, 1), method, steps, step_size, rtol)
+    optimiser = {"lbfgs": LBFGS, "adam": Adam}[method](steps, step_size, rtol)
+    end = minimise(f, starts.flatten(0, 1), optimiser)
 
     all_z = end.z.unflatten(0, (len(y), restarts))
     all_objective = end.value.view(len(y), restarts)
@@ -236,9 +239,9 @@ def map_z(
         x = f.image(z)
     return LatentSolution(
         x,
-        status_of(end.settled.view_as(all_objective)[images, best], ~objective.isfinite()),
-        {"objective": end.objectives.unflatten(1, (len(y), restarts))},
-        len(end.objectives) - 1,
+        status_of(end.converged.view_as(all_objective)[images, best], ~objective.isfinite()),
+        {"objective": end.history.unflatten(1, (len(y), restarts))},
+        len(end.history) - 1,
         z=z,
         objective=objective,
         all_z=all_z,
@@ -484,7 +487,9 @@ def _lower(
     if not taken.all():
         rest = replace(f, y=f.y[~taken])
         rtol = torch.finfo(z.dtype).eps
-        z[~taken] = minimise(rest, z[~taken], method, steps, step_size, rtol).z
+        z[~taken] = minimise(
+            rest, z[~taken], {"lbfgs": LBFGS, "adam": Adam}[method](steps, step_size, rtol)
+        ).z
     return z, taken
 
 

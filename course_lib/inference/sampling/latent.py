@@ -22,7 +22,7 @@ from course_lib.inference.latent.map_latent import LatentEnergy, LatentGenerator
 from course_lib.inference.sampling.hamiltonian import Chains, Potential, hamiltonian_monte_carlo
 from course_lib.operators import Operator
 from course_lib.rng import check_generator, normal_like
-from course_lib.solvers.batched_descent import minimise
+from course_lib.solvers import LBFGS, minimise
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.validation import check_measurement
 
@@ -138,7 +138,7 @@ def sample_latents(
         f = LatentEnergy(model, op, rows, sigma)
     else:
         f = MarginalPosterior(model, op, rows, sigma, std=std)
-    end = minimise(f, z0.flatten(0, 1), "lbfgs", descent_steps, 0.05, 1e-6)
+    end = minimise(f, z0.flatten(0, 1), LBFGS(descent_steps))
     ends, images = end.z.view(z0.shape), torch.arange(len(y), device=y.device)
     best = end.value.view(z0.shape[:2]).nan_to_num(nan=math.inf).argmin(0)
     peak = laplace(model, op, ends[best, images], sigma=sigma, std=std)
@@ -151,7 +151,7 @@ def sample_latents(
         leapfrog_steps=leapfrog_steps,
         generator=generator,
     )
-    cost = chains.gradients + len(end.objectives)
+    cost = chains.gradients + len(end.history)
     return replace(chains, draws=peak.colour(chains.draws), gradients=cost)
 
 

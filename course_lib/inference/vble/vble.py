@@ -35,7 +35,7 @@ from course_lib.metrics import interval_coverage
 from course_lib.operators import GaussianNoise, Operator
 from course_lib.protocols import Likelihood
 from course_lib.rng import check_generator, generator_from, normal_like
-from course_lib.solvers.batched_descent import minimise
+from course_lib.solvers import LBFGS, minimise
 from course_lib.solvers.solution import History, Status, status_of
 from course_lib.validation import check_measurement
 
@@ -471,9 +471,9 @@ def _lbfgs(
 ) -> End:
     """Each image's law by a descent of its own, to rest for the given draws."""
     f = _Rowwise(objective, law, y, white)
-    end = minimise(f, f.flat(), "lbfgs", steps, step_size, torch.finfo(y.dtype).eps)
-    history = {"objective": end.objectives}
-    return f.law(end.z), status_of(end.settled, ~end.value.isfinite()), history
+    end = minimise(f, f.flat(), LBFGS(steps, step_size, rtol=torch.finfo(y.dtype).eps))
+    history = {"objective": end.history}
+    return f.law(end.z), status_of(end.converged, ~end.value.isfinite()), history
 
 
 def _sum(values: Tensor) -> Tensor:

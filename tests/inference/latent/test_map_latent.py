@@ -34,8 +34,7 @@ from course_lib.operators import (
     gaussian_kernel,
 )
 from course_lib.rng import generator_from
-from course_lib.solvers import gradient_descent
-from course_lib.solvers.batched_descent import _LBFGS
+from course_lib.solvers import LBFGS, gradient_descent
 
 IMG, N, K = (1, 4, 5), 20, 3  # one image, its pixels, latents
 SIGMA, STD = 0.2, 0.3  # of the noise, and of images about the range of G
@@ -173,7 +172,7 @@ def test_inverse_hessian_meets_the_last_secant():
     def evaluate(z, rows):
         return (hessians[rows] * z.square()).sum(1) / 2, hessians[rows] * z
 
-    step, rows = _LBFGS(evaluate, 0.1), torch.arange(2)
+    step, rows = LBFGS(step_size=0.1).start(evaluate), torch.arange(2)
     z = torch.ones(2, 3, dtype=torch.float64)
     value, grad = evaluate(z, rows)
     for _ in range(4):
