@@ -1,6 +1,5 @@
-"""The blocks "the same in deepinv" run and agree with the library (skipped without deepinv)."""
+"""The blocks "the same in deepinv" run and agree with the library."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -11,15 +10,24 @@ from course_lib import data, functionals, metrics, operators, solvers
 from course_lib.metrics.torchvision_shim import make_torchvision_importable
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.py"))
+HEADING = "# ## The same in deepinv"
 BLOCK = re.compile(r"^# ```python\n(.*?)^# ```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("deepinv"), reason="deepinv is not installed")
-@pytest.mark.filterwarnings("ignore")
+def blocks(chapter: Path) -> list[str]:
+    return BLOCK.findall(chapter.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_section_has_one_block(chapter):
+    assert len(blocks(chapter)) == chapter.read_text(encoding="utf-8").count(HEADING)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("chapter", filter(blocks, CHAPTERS), ids=lambda path: path.stem)
 def test_the_same_in_deepinv(chapter):
     make_torchvision_importable()
-    (block,) = BLOCK.findall(chapter.read_text(encoding="utf-8"))
+    (block,) = blocks(chapter)
     names = {"torch": torch}
     for module in (data, functionals, metrics, operators, solvers):
         names |= {name: getattr(module, name) for name in module.__all__}
