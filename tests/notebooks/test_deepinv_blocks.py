@@ -24,7 +24,7 @@ def test_a_section_has_one_block(chapter):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("chapter", filter(blocks, CHAPTERS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("chapter", [c for c in CHAPTERS if blocks(c)], ids=lambda path: path.stem)
 def test_the_same_in_deepinv(chapter):
     make_torchvision_importable()
     (block,) = blocks(chapter)
