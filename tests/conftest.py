@@ -1,4 +1,4 @@
-"""What tests share: one thread a worker, checked shapes, the notebook marker, a generator."""
+"""What tests share: one thread a worker, checked shapes, a generator."""
 
 import os
 import pkgutil
@@ -20,13 +20,6 @@ CHECKED = [
 install_import_hook(CHECKED, "typechecker.check")
 hypothesis.settings.register_profile("course", deadline=None)  # the cores are shared
 hypothesis.settings.load_profile("course")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every cell that nbval collects carries the marker `notebook`."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker("notebook")
 
 
 @pytest.fixture
