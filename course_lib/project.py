@@ -9,12 +9,21 @@ class CourseError(Exception):
 
 
 def course_root() -> Path:
-    """The nearest folder upwards that holds `book/results`, else the one beside the package."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "book" / "results").is_dir():
-            return folder
-    return Path(__file__).resolve().parents[1]
+    """The folder of notebooks/ and book/: COURSE_ROOT if it is set, else the one of the package.
+
+    The working directory plays no part. A package that was installed without its checkout needs
+    COURSE_ROOT for the commands that read chapters or stored numbers.
+
+    Raises:
+        CourseError: COURSE_ROOT names a folder without `book/results`.
+    """
+    chosen = os.environ.get("COURSE_ROOT")
+    if not chosen:
+        return Path(__file__).resolve().parents[1]
+    root = Path(chosen).resolve()
+    if not (root / "book" / "results").is_dir():
+        raise CourseError(f"COURSE_ROOT={chosen} is no course: it has no folder book/results.")
+    return root
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -153,7 +153,7 @@ plot_curves(
 
 
 # %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-def tychonov(op, y, lam):
+def closed_form(op, y, lam):
     ### BEGIN SOLUTION
     k_hat = op.transfer
     symbol = laplacian_symbol(y.shape[-2:])
@@ -167,7 +167,7 @@ def tychonov(op, y, lam):
 exact = Blur(motion_kernel(9, 0.4, dtype=torch.float64), (1, 256, 256))
 smeared = exact.A(load_photo("grace_hopper", 256).double())
 objective = LeastSquares(exact, smeared) + Tychonov(0.01)
-check_minimiser(objective, lambda: tychonov(exact, smeared, 0.01))
+check_minimiser(closed_form)
 
 # %% [markdown]
 # Descent finds the same image, only slower. One evaluation of

@@ -49,9 +49,9 @@ def document(**changes) -> str:
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """An empty course as the working directory."""
+    """An empty course, named by COURSE_ROOT."""
     (tmp_path / "book" / "results").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_ROOT", str(tmp_path))
     return tmp_path
 
 

@@ -61,7 +61,9 @@ def find_chapter(name: str) -> Chapter:
         is_number = name.isdecimal() and int(name) == chapter.number
         if is_number or name in (chapter.name, chapter.slug):
             return chapter
-    listing = ", ".join(chapter.name for chapter in known) or f"none in {course_root()}/notebooks"
+    listing = ", ".join(chapter.name for chapter in known) or (
+        f"none in {course_root()}/notebooks; set COURSE_ROOT to the folder of the course"
+    )
     raise CourseError(f"There is no chapter {name!r}. The chapters are: {listing}.")
 
 

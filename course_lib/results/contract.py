@@ -154,7 +154,8 @@ def load_results(chapter: str) -> Results:
         raise CourseError(
             f"No stored results for {chapter!r} (looked for {path}). "
             f"Stored: {', '.join(stored_names()) or 'none'}. "
-            f"Compute them with: course results {chapter} --store"
+            f"Compute them with: course results {chapter} --store, or set COURSE_ROOT to the "
+            "folder of the course."
         )
     return parse_results(path.read_text(encoding="utf-8"), where=path.name)
 

@@ -27,14 +27,14 @@ print("twice")
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """The course's folder, with README markers and no chapter, as the working directory."""
+    """The folder of a course with README markers and no chapter, named by COURSE_ROOT."""
     (tmp_path / "book" / "results").mkdir(parents=True)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "README.md").write_text(
         "# Course\n<!-- chapters:start -->\n<!-- chapters:end -->\nEnd\n"
     )
     copyfile(ROOT / "notebooks" / "jupytext.toml", tmp_path / "notebooks" / "jupytext.toml")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_ROOT", str(tmp_path))
     return tmp_path
 
 

@@ -1,0 +1,38 @@
+"""Exercises on gradient descent: right answers pass, plausible wrong ones are refused."""
+
+import torch
+from helpers import judged
+from torch.fft import irfft2, rfft2
+
+from course_lib.exercises import check_gradient, check_heat, check_step_bound
+from course_lib.finite_differences import laplacian, laplacian_symbol
+from course_lib.functionals import LeastSquares, Tychonov
+from course_lib.operators import Blur, gaussian_kernel
+
+SIZE = (1, 12, 10)
+OP = Blur(gaussian_kernel(1.0, 5, torch.float64), SIZE)
+Y = torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+F = LeastSquares(OP, Y) + Tychonov(0.2)
+TOP = (OP.gain + 0.4 * laplacian_symbol(SIZE[1:])).max().item()
+
+
+def heat(u, tau, n, *, power=True):
+    factor = 1 - 2 * tau * laplacian_symbol(u.shape[-2:])
+    return irfft2((factor**n if power else 1 - n * (1 - factor)) * rfft2(u), s=u.shape[-2:])
+
+
+RIGHT = {
+    "gradient": lambda: check_gradient(F, F.grad, SIZE),
+    "step": lambda: check_step_bound(lambda: 2 / TOP, F.hvp, SIZE),
+    "heat": lambda: check_heat(heat),
+}
+WRONG = {
+    "gradient-factor": lambda: check_gradient(F, lambda u: 1.01 * F.grad(u), SIZE),
+    "gradient-shape": lambda: check_gradient(F, lambda u: F.grad(u)[0], SIZE),
+    "step-sum-of-maxima": lambda: check_step_bound(lambda: 2 / F.lipschitz, F.hvp, SIZE),
+    "step-too-long": lambda: check_step_bound(lambda: 2.02 / TOP, F.hvp, SIZE),
+    "heat-linear": lambda: check_heat(lambda u, t, n: heat(u, t, n, power=False)),
+    "heat-one-step": lambda: check_heat(lambda u, t, n: u + 2 * t * laplacian(u)),
+}
+
+test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

@@ -1,0 +1,34 @@
+"""Exercises on inverse problems: right answers pass, plausible wrong ones are refused."""
+
+import torch
+from helpers import judged
+
+from course_lib.exercises import check_adjoint, check_noise_gain, check_null_projection
+from course_lib.operators import Downsampling, box_kernel
+
+SIZE = (1, 12, 10)
+COARSE = Downsampling((1, 12, 12), 2, box_kernel(2))
+CHECKER = (-1.0) ** (torch.arange(12)[:, None] + torch.arange(12)).reshape(1, 1, 12, 12)
+
+
+RIGHT = {
+    "adjoint": lambda: check_adjoint(lambda x: x.roll(1, -1), lambda v: v.roll(-1, -1), SIZE),
+    "null": lambda: check_null_projection(
+        lambda x: x - COARSE.A_dagger(COARSE.A(x)), COARSE.A, (1, 12, 12)
+    ),
+    "gain": lambda: check_noise_gain(lambda k, s: s * k.abs().pow(-2).mean().sqrt()),
+}
+WRONG = {
+    "adjoint-same-way": lambda: check_adjoint(
+        lambda x: x.roll(1, -1), lambda v: v.roll(1, -1), SIZE
+    ),
+    "adjoint-shape": lambda: check_adjoint(lambda x: x[..., ::2, :], lambda v: v, SIZE),
+    "null-zero": lambda: check_null_projection(torch.zeros_like, COARSE.A, (1, 12, 12)),
+    "null-identity": lambda: check_null_projection(lambda x: x, COARSE.A, (1, 12, 12)),
+    "null-one-direction": lambda: check_null_projection(
+        lambda x: (x * CHECKER).sum() / CHECKER.square().sum() * CHECKER, COARSE.A, (1, 12, 12)
+    ),
+    "gain-no-inverse": lambda: check_noise_gain(lambda k, s: s * k.abs().pow(2).mean().sqrt()),
+}
+
+test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)
