@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-KILOBYTES = {".safetensors": 12_000}  # weights; everything else below the limit of a notebook
+KILOBYTES = {".safetensors": 16_000}  # weights; everything else below the limit of a notebook
 LIMIT = 2_000
 
 

@@ -76,11 +76,11 @@ def test_shipped_weights(name):
     model = load_pretrained(name)
     assert sum(p.numel() for p in model.parameters()) == card["parameters"]
     assert all(value.isfinite().all() for value in model.state_dict().values())
-    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 12 * MEGABYTE
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 16 * MEGABYTE
 
 
 def test_all_weights_together():
-    assert sum(f.stat().st_size for f in WEIGHTS.glob("*.safetensors")) < 80 * MEGABYTE
+    assert sum(f.stat().st_size for f in WEIGHTS.glob("*.safetensors")) < 120 * MEGABYTE
     for card in WEIGHTS.glob("*.json"):
         assert json.loads(card.read_text())["name"] == card.stem
 

@@ -177,7 +177,6 @@ GAN_RECIPES = [
         held_out=("plates", 2000),
         settings=settings(8000),
         evaluate=evaluate_plates,
-        left_out=("discriminator",),
     ),
     gan_recipe(
         "gan_portraits64",
