@@ -129,14 +129,14 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Time to spend.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
-    folder: Annotated[Path, typer.Option(help="Of checkpoints, logs, sheets.")] = Path("runs"),
-    ship: Annotated[bool, typer.Option(help="Put the weights into the package.")] = False,
+    folder: Annotated[Path, typer.Option(help="Of saved runs, logs, sheets.")] = Path("runs"),
+    release: Annotated[bool, typer.Option(help="Put the weights into the package.")] = False,
 ) -> None:
     """Train a model, or go on where a killed run stopped; write its weights and their card."""
     from course_lib.models.pretrained import WEIGHTS
     from course_lib.training.distributed import is_first_process
     from course_lib.training.recipes import RECIPES, find_recipe
-    from course_lib.training.release import release_weights, run_recipe
+    from course_lib.training.release import Source, release_weights, run_recipe
 
     if recipe is None:
         for known in RECIPES.values():
@@ -144,19 +144,17 @@ def train(
         return
     chosen = find_recipe(recipe)
     home = folder / (f"{recipe}_{data}" if data else recipe)
-    training = run_recipe(
-        chosen, home, data=data, root=root, minutes=minutes, steps=steps, device=device
-    )
+    source = Source(data, root)
+    training = run_recipe(chosen, home, source, minutes=minutes, steps=steps, device=device)
     if not is_first_process():
         return
     options = {"data": data, "minutes": minutes, "steps": steps}
     options["root"] = None if root is None else data or chosen.data  # not this machine's path
     options["device"] = None if device == "cpu" else device
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
-    target = WEIGHTS if ship else home
-    card = release_weights(
-        chosen, training, target, command=f"course train {recipe}{given}", data=data, root=root
-    )
+    target = WEIGHTS if release else home
+    command = f"course train {recipe}{given}"
+    card = release_weights(chosen, training, target, source, command=command)
     for name, figure in card["figures"].items():
         value, unit, images, n = figure.values()
         typer.echo(f"{name:28s}{value:10.4g} {unit} ({n} {images})")
@@ -230,7 +228,7 @@ def restore(
 def potential(
     image: Annotated[Path, typer.Argument(help="A picture; its centred square is taken.")],
     checkpoint: Annotated[
-        str, typer.Option(help="A file published by EDM, or the name of shipped weights.")
+        str, typer.Option(help="A file published by EDM, or the name of weights of the course.")
     ],
     label: Annotated[int | None, typer.Option(help="Class, for a model with classes.")] = None,
     steps: Annotated[int, typer.Option(help="Of the solver, 6 evaluations each.")] = 10,

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 ImageSize = tuple[int, int, int]  # (channels, height, width) of one image, in pixels
 ImageMap = Callable[[Tensor], Tensor]  # an image in, an image out
+Batch = Tensor | tuple[Tensor, ...]  # what a set of samples returns for some indices
 
 
 @runtime_checkable
@@ -38,3 +39,13 @@ class Proximable(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor: ...
     def prox(self, x: Tensor, step_size: float) -> Tensor: ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A set of samples, many at a time; a tensor of images is one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Tensor, /) -> Batch:
+        """The samples of `index` (b,) int64, stacked: values in [0, 1], float32."""
+        ...

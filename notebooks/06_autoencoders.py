@@ -50,7 +50,7 @@ from course_lib.plotting import compare, show_images
 from course_lib.restore import apply_in_tiles
 from course_lib.results import load_results
 from course_lib.rng import generator_from
-from course_lib.training.recipes.vaes import NegativeElbo
+from course_lib.training import NegativeElbo
 
 # %% tags=["remove-input"]
 budget_card("06_autoencoders")

@@ -40,13 +40,17 @@ from course_lib.experiments.diverse_super_resolution import (
     share,
 )
 from course_lib.inference import (
-    bicubic_downsampling,
     consistency_projection,
     latent_divergence,
     super_resolve,
 )
 from course_lib.metrics import lr_psnr, psnr
 from course_lib.models import load_pretrained
+from course_lib.operators import (
+    GaussianNoise,
+    bicubic_downsampling,
+    central_hole,
+)
 from course_lib.plotting import (
     compare,
     plot_bars,
@@ -55,10 +59,6 @@ from course_lib.plotting import (
 )
 from course_lib.results import load_results
 from course_lib.rng import generator_from
-from course_lib.training.recipes.measurement_encoders import (
-    hole,
-    noisy_downsampling,
-)
 
 # %% tags=["remove-input"]
 budget_card("12_diverse_super_resolution")
@@ -586,7 +586,7 @@ reader = load_pretrained("classifier_plates")
 test, factors = plates.sample(torch.tensor([1, 4, 7]), seed=2)
 stories, told, says = {}, {}, {}
 for s, sigma in ((8, 0.05), (16, 0.1)):
-    op = noisy_downsampling(s, sigma)
+    op = bicubic_downsampling((1, 64, 64), s, GaussianNoise(sigma))
     y = op(test, generator=generator_from(1))
     encoder = load_pretrained(f"encoder_plates64_x{s}")
     images = super_resolve(prior, encoder, y, 32, consistent=False)
@@ -686,7 +686,7 @@ plot_curves(
 # and train the encoder for that:
 
 # %%
-cut = hole()
+cut = central_hole((1, 64, 64), 24)
 seen = cut.A(x)
 faces = super_resolve(
     hvae, load_pretrained("encoder_portraits64_hole"), seen, 6, 0.8, op=cut

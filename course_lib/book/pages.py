@@ -23,7 +23,7 @@ MODELS_INTRO = """# Models and their weights
 The networks of this book come with it, as `course_lib/models/weights/<name>.safetensors` in half
 precision; `load_pretrained(name)` checks the file against its card and loads it. The command
 trains each again from scratch: it can be killed at any moment, and goes on where it stopped.
-Figures are those of the shipped file, on images that the training has not seen.
+Figures are those of the released file, on images that the training has not seen.
 """
 
 

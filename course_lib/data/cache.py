@@ -132,7 +132,7 @@ def cached_images(
     *,
     n_jobs: int = 1,
     prefer: str = "processes",
-    quiet: bool = False,
+    progress: bool = True,
 ) -> UInt8[Tensor, "n c h w"]:
     """The first n images of a set: those on disk are read, the others made and stored.
 
@@ -146,7 +146,7 @@ def cached_images(
         make: a range of at most 64 indices to images, (len, C, H, W) uint8.
         n_jobs: workers that call `make`.
         prefer: "processes" or "threads", the kind of worker.
-        quiet: no progress bar.
+        progress: whether to show a progress bar.
 
     Raises:
         CourseError: the images do not fit in the cache's limit, or cannot be written.
@@ -168,7 +168,7 @@ def cached_images(
             delayed(make)(batch) for batch in batches
         )
         done = 0
-        with tqdm(total=missing, desc=name, unit=" images", disable=quiet) as bar:
+        with tqdm(total=missing, desc=name, unit=" images", disable=not progress) as bar:
             try:
                 for batch, part in zip(batches, made, strict=True):
                     images[batch.start : batch.stop], done = part, batch.stop

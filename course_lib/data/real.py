@@ -99,7 +99,7 @@ def image_folder(
         scales: the photographs are resized by one of these factors before a crop is cut.
         seed: names the draw of the crops.
         n: the first n files only, when crops is None.
-        reading: colour=True for three channels; n_jobs threads that decode; quiet=True for no
+        reading: colour=True for three channels; n_jobs threads that decode; progress=False for no
             progress bar. The other loaders take these and `size` too.
 
     Raises:
@@ -314,7 +314,7 @@ def load_real(
         root: its folder, by default `name` in COURSE_DATA_DIR; scikit-learn's for lfw, olivetti.
         split: "train", "validation" or "test".
         n: the first n images, by default all of them (as many crops as `bsds500` says).
-        options: those of the loader: size, colour, seed ...; n_jobs and quiet mean nothing where
+        options: those of the loader: size, colour, seed ...; n_jobs and progress mean nothing where
             no file is decoded.
 
     Raises:
@@ -326,11 +326,11 @@ def load_real(
     if split not in SPLITS:
         raise CourseError(f"load_real: unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     if name in ("olivetti", "fashion_mnist"):
-        options = {k: v for k, v in options.items() if k not in ("n_jobs", "quiet")}
+        options = {k: v for k, v in options.items() if k not in ("n_jobs", "progress")}
     if root is None and name not in ("olivetti", "lfw"):
         if "COURSE_DATA_DIR" not in os.environ:
             raise CourseError(
-                f"{name}: say where it is, by root (--root) or COURSE_DATA_DIR. "
+                f"{name}: say where it is, by root or COURSE_DATA_DIR. "
                 f"Get it from {SETS[name].source}."
             )
         root = Path(os.environ["COURSE_DATA_DIR"]) / name
@@ -396,7 +396,7 @@ def _decoded(
     size: int = 64,
     colour: bool = False,
     n_jobs: int = 1,
-    quiet: bool = False,
+    progress: bool = True,
 ) -> Tensor:
     """The centred squares of the first n files, through the cache."""
     count = _count(name, n, len(files))
@@ -406,7 +406,9 @@ def _decoded(
 
     key = _cache_name(name, files, size, colour, cut)
     img_size = (3 if colour else 1, size, size)
-    return cached_images(key, count, img_size, make, n_jobs=n_jobs, prefer="threads", quiet=quiet)
+    return cached_images(
+        key, count, img_size, make, n_jobs=n_jobs, prefer="threads", progress=progress
+    )
 
 
 def _crops(
@@ -419,7 +421,7 @@ def _crops(
     size: int = 64,
     colour: bool = False,
     n_jobs: int = 1,
-    quiet: bool = False,
+    progress: bool = True,
 ) -> Tensor:
     """n random crops, through the cache."""
 
@@ -445,7 +447,7 @@ def _crops(
 
     key = _cache_name(name, files, size, colour, scales, seed)
     img_size = (3 if colour else 1, size, size)
-    return cached_images(key, n, img_size, make, n_jobs=n_jobs, prefer="threads", quiet=quiet)
+    return cached_images(key, n, img_size, make, n_jobs=n_jobs, prefer="threads", progress=progress)
 
 
 def _window(levels: tuple[np.ndarray, ...], size: int, draw: list[float]) -> np.ndarray:

@@ -42,7 +42,7 @@ def load_world(
     seed: int | None = None,
     root: str | Path | None = None,
     n_jobs: int = 1,
-    quiet: bool = False,
+    progress: bool = True,
 ) -> ImageSet:
     """The first n images of a world.
 
@@ -54,7 +54,7 @@ def load_world(
         seed: of a rendered world, instead of the split's own; of crops, which ones.
         root: the folder of a real set.
         n_jobs: workers that render or decode.
-        quiet: no progress bar.
+        progress: whether to show a progress bar.
 
     Raises:
         CourseError: an unknown name or split, missing files of a real set, a cache too small.
@@ -63,7 +63,7 @@ def load_world(
         raise CourseError(f"load_world: unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     if name in LOADERS:
         options = {} if seed is None else {"seed": seed}
-        return load_real(name, root, split, n=n, n_jobs=n_jobs, quiet=quiet, **options)
+        return load_real(name, root, split, n=n, n_jobs=n_jobs, progress=progress, **options)
     count = SPLITS[split] if n is None else n
     if name == "photos":
         if split != "test":
@@ -77,7 +77,7 @@ def load_world(
     key = f"{name}-v{_module(name).VERSION}-seed{seed}"
     render = partial(_render, name, seed)
     img_size = (3 if WORLDS[name].colour else 1, SIDE, SIDE)
-    images = cached_images(key, count, img_size, render, n_jobs=n_jobs, quiet=quiet)
+    images = cached_images(key, count, img_size, render, n_jobs=n_jobs, progress=progress)
     return ImageSet(images, *about(name), _labels(name, count, seed))
 
 

@@ -21,8 +21,7 @@ from course_lib.restore import apply_in_tiles, keep_intact
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
 from course_lib.solvers import accelerated_gradient
-from course_lib.training import Objective, Settings, train
-from course_lib.training.recipes.vaes import NegativeElbo
+from course_lib.training import NegativeElbo, Objective, Settings, train
 
 CHAPTER = "06_autoencoders"
 VAES = ("plates64", "portraits64", "photos64", "plates64_compact", "portraits64_compact")
@@ -53,7 +52,7 @@ def principal_components(budget: str) -> list[Result]:
 
 @experiment(CHAPTER, cheap=True)
 def autoencoders(budget: str) -> list[Result]:
-    """Figures of the shipped VAEs, from their cards; the tolerance is that of a new training."""
+    """Figures of the released VAEs, from their cards; the tolerance is that of a new training."""
     results = []
     for name in VAES:
         card = read_card(f"vae_{name}")
@@ -135,11 +134,11 @@ class ReportLoss(Objective):
         self.model = model
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.model.encode(batch)
         x = self.model.decode(reparameterise(q, generator)).mean
-        beta = min(1.0, progress / 0.1)  # as in NegativeElbo: only the scale differs
+        beta = min(1.0, done / 0.1)  # as in NegativeElbo: only the scale differs
         return mse_loss(x, batch) + beta * rate(q).mean(), {}
 
 
@@ -152,7 +151,7 @@ def train_small(objective: type[Objective], x: Tensor, steps: int) -> VAE:
         )
     settings = Settings(steps=steps, precision="float32", ema_decay=0.98, sheet_every=10**6)
     with tempfile.TemporaryDirectory() as folder:
-        return train(objective(vae, x[:8]), x, settings, Path(folder), quiet=True).model
+        return train(objective(vae, x[:8]), x, settings, Path(folder), progress=False).model
 
 
 def small_plates(n: int) -> Tensor:

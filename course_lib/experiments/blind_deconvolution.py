@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.data.views import Halved
 from course_lib.data.worlds import load_world
 from course_lib.diffusion import Denoiser, estimate_potential, rademacher
 from course_lib.exact import EmpiricalMixture
@@ -42,7 +43,6 @@ from course_lib.operators import (
 )
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from, normal_like
-from course_lib.training.recipes.diffusion import Halved
 
 CHAPTER = "14_blind_deconvolution"
 SIGMA = 0.01  # of the noise in every blurred image, unless it says otherwise
@@ -113,7 +113,7 @@ def blurred_pairs(
     Args:
         side: of the kernels, 9 for images of 32 x 32 pixels and 13 for 64 x 64.
     """
-    images = load_world(world, split, n, quiet=True)
+    images = load_world(world, split, n, progress=False)
     x = (Halved(images) if side == 9 else images)[torch.arange(n)]
     families = torch.cat([kernel(side) for kernel in KERNELS[side].values()])
     kernel = families[torch.arange(n) % len(families)]
@@ -276,7 +276,7 @@ def mixture(budget: str) -> list[Result]:
     """Photographs by a law that knows its images by heart, with the true ones among them or not."""
     n = {"smoke": 4, "class": 4, "full": 24}[budget]
     pairs, results = blurred_pairs("photos", n, 13), []
-    photos = load_world("photos", "test", 96, quiet=True)[torch.arange(96)]
+    photos = load_world("photos", "test", 96, progress=False)[torch.arange(96)]
     for name, centres in (("by_heart", photos), ("strangers", photos[n:])):
         found = in_stages(EmpiricalMixture(centres), pairs.y, 13, budget=budget)
         db, similarity = pairs.score(found)
@@ -439,7 +439,7 @@ def profiles(budget: str) -> list[Result]:
 
 def profile_measurements(n: int) -> Float[Tensor, "n 1 32 32"]:
     """Portraits under a Gaussian blur of TRUE_THETA."""
-    x = Halved(load_world("portraits", "test", n, quiet=True))[torch.arange(n)]
+    x = Halved(load_world("portraits", "test", n, progress=False))[torch.arange(n)]
     y = Blur(gaussian_kernel(TRUE_THETA, 21), (1, 32, 32)).A(x)
     return y + SIGMA * normal_like(y, generator_from(13))
 

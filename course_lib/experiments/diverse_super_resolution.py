@@ -14,7 +14,6 @@ from course_lib.exact import label_posterior
 from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.untrained_priors import bicubic
 from course_lib.inference import (
-    bicubic_downsampling,
     consistency_projection,
     draw_images,
     expected_consistency,
@@ -33,15 +32,22 @@ from course_lib.metrics import (
 from course_lib.metrics.perceptual import backbone_path
 from course_lib.models import load_pretrained, read_card
 from course_lib.models.hvae import HVAE
-from course_lib.operators import Downsampling, LinearOperator, gaussian_kernel, wrap_kernel
+from course_lib.models.reading import read_samples
+from course_lib.operators import (
+    Downsampling,
+    GaussianNoise,
+    LinearOperator,
+    bicubic_downsampling,
+    central_hole,
+    gaussian_kernel,
+    wrap_kernel,
+)
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
-from course_lib.training.recipes import find_recipe
-from course_lib.training.recipes.gans import read_samples
-from course_lib.training.recipes.measurement_encoders import HOLE, hole, noisy_downsampling
 
 CHAPTER = "12_diverse_super_resolution"
 IMG_SIZE = (1, 64, 64)
+HOLE = slice(20, 44)  # rows and columns of a lost square of 24 x 24
 FACTORS = (4, 8, 16)
 TEMPERATURES = (0.1, 0.8)  # those of the source's table
 SWEEP = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -127,7 +133,7 @@ class Problem(NamedTuple):
 def portraits_at(factor: int, n: int) -> Problem:
     """Super-resolution of n held-out portraits by the HVAE and by the flow."""
     op = bicubic_downsampling(IMG_SIZE, factor)
-    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    x = load_world("portraits", "test", n, progress=False)[torch.arange(n)]
     y = op.A(x)
     hvae, encoder = (
         load_pretrained("hvae_portraits64"),
@@ -288,7 +294,7 @@ def ambiguity(budget: str) -> list[Result]:
     n, _ = SIZES[budget]
     results = []
     hvae = load_pretrained("hvae_portraits64")
-    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    x = load_world("portraits", "test", n, progress=False)[torch.arange(n)]
     latents = hvae.encode(x, generator=generator_from(1)).latents
     data = "held-out portraits, grey levels of 255"
     ends = last_groups(hvae)
@@ -384,7 +390,7 @@ def shared_groups(budget: str) -> list[Result]:
     for world in WORLDS:
         hvae = load_pretrained(f"hvae_{world}64")
         count = min(n, 32)
-        x = load_world(world, "test", count, quiet=True)[torch.arange(count)]
+        x = load_world(world, "test", count, progress=False)[torch.arange(count)]
         latents = hvae.encode(x, generator=generator_from(1)).latents
         for k in (0, *last_groups(hvae)):
             drawn = share(hvae, latents[:k], count, samples)
@@ -424,8 +430,8 @@ def read_plates(key: str, n: int, samples: int, draws: int, temperature: float =
     and by the reader, trained to tell p(character | y) at this resolution and noise.
     """
     factor, sigma = READING[key]
-    op = noisy_downsampling(factor, sigma)
-    held_out = load_world("plates", "test", n, quiet=True)
+    op = bicubic_downsampling(IMG_SIZE, factor, GaussianNoise(sigma))
+    held_out = load_world("plates", "test", n, progress=False)
     x, truth = held_out[torch.arange(n)], held_out.labels[:n]
     y = op(x, generator=generator_from(1))
     hvae, encoder = load_pretrained("hvae_plates64"), load_pretrained(f"encoder_plates64_{key}")
@@ -433,7 +439,7 @@ def read_plates(key: str, n: int, samples: int, draws: int, temperature: float =
         [super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(16)], 1
     )
     read = read_samples(drawn.flatten(0, 1))
-    world = load_world("plates", "train", draws, quiet=True)
+    world = load_world("plates", "train", draws, progress=False)
     brute = label_posterior(op, y, world, world.labels, sigma=sigma, classes=36)
     with torch.no_grad():
         reader = load_pretrained("classifier_plates")(y, sigma).exp()
@@ -512,7 +518,7 @@ def total_variation(p: Tensor, q: Tensor) -> Tensor:
 def readable_given_vector(n: int) -> Result:
     """As `prior_readable`, where the groups at 1 x 1 are those of held-out plates."""
     hvae = load_pretrained("hvae_plates64")
-    x = load_world("plates", "test", n, quiet=True)[torch.arange(n)]
+    x = load_world("plates", "test", n, progress=False)[torch.arange(n)]
     told = hvae.encode(x, generator=generator_from(1)).latents[: hvae.groups_up_to(1)]
     read = read_samples(hvae.sample(n, 1.0, told, generator=generator_from(2)))
     name, unit = "prior_readable_given_vector", "reader above 0.9"
@@ -535,8 +541,8 @@ def calibration(p: Tensor, truth: Tensor) -> list[tuple[float, float, int]]:
 def missing_square(budget: str) -> list[Result]:
     """The same machinery for a hole in the face."""
     n, samples = SIZES[budget]
-    op = hole()
-    x = load_world("portraits", "test", n, quiet=True)[torch.arange(n)]
+    op = central_hole(IMG_SIZE, 24)
+    x = load_world("portraits", "test", n, progress=False)[torch.arange(n)]
     y = op.A(x)
     hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_hole")
     parts = [super_resolve(hvae, encoder, part, samples, 0.8, op=op) for part in y.split(32)]
@@ -565,7 +571,7 @@ def cost(budget: str) -> list[Result]:
     start = time.perf_counter()
     super_resolve(hvae, encoder, problem.y, 16, 0.8)
     seconds = time.perf_counter() - start
-    steps = find_recipe("encoder_portraits64_x8").settings.steps
+    steps = read_card("encoder_portraits64_x8")["steps"]
     return [
         Result("seconds_sixteen", seconds, "s", None, "one portrait, 16 samples at x8", 16, 0),
         Result("steps_encoder", steps, "steps", None, "encoder_portraits64_x8", 1, None),

@@ -45,7 +45,7 @@ STARTS = {"gan": 2, "compact": 2, "conv": 1}
 
 @experiment(CHAPTER, cheap=True)
 def generators(budget: str) -> list[Result]:
-    """Figures of the shipped GANs, from their cards; the tolerance is that of a new training."""
+    """Figures of the released GANs, from their cards; the tolerance is that of a new training."""
     results = []
     for name in ("plates64", "portraits64", "portraits64_colour", "plates64_conditional"):
         card = read_card(f"gan_{name}")
@@ -66,7 +66,7 @@ def inversion(budget: str) -> list[Result]:
     n, starts, steps = {"smoke": (2, 2, 5), "class": (8, 4, 60), "full": (16, 4, 80)}[budget]
     results = []
     for world, models in GENERATORS.items():
-        x = load_world(world, "test", n, quiet=True)[:n]
+        x = load_world(world, "test", n, progress=False)[:n]
         for kind, name in models.items():
             model = load_pretrained(name)
             found = invert(model, Denoising(IMG_SIZE), x, restarts=starts, steps=steps)
@@ -108,8 +108,8 @@ def _sense(world: str, m: int, n: int, steps: int) -> list[Result]:
     """All methods on n images of a world."""
     torch.set_num_threads(1)
     models = GENERATORS[world]
-    x = load_world(world, "test", n, quiet=True)[:n]
-    tuning = load_world(world, "validation", n // 2, quiet=True)[:]
+    x = load_world(world, "test", n, progress=False)[:n]
+    tuning = load_world(world, "validation", n // 2, progress=False)[:]
     op = gaussian_rows(m)
     y = op(x, generator=generator_from(1))
     tuning_y = op(tuning, generator=generator_from(2))
@@ -143,7 +143,7 @@ def wrong_world(budget: str) -> list[Result]:
     n, steps = {"smoke": (2, 5), "class": (8, 100), "full": (32, 100)}[budget]
     op, results = gaussian_rows(250), []
     for world in GENERATORS:
-        x = load_world(world, "test", n, quiet=True)[:n]
+        x = load_world(world, "test", n, progress=False)[:n]
         y = op(x, generator=generator_from(1))
         for trained, models in GENERATORS.items():
             name = models["compact"]
@@ -163,7 +163,7 @@ def wrong_world(budget: str) -> list[Result]:
 def latent_weights(budget: str) -> list[Result]:
     """PSNR at 50 measurements for weights of |z|^2 around Bayes' own, 1."""
     n, steps = {"smoke": (2, 5), "class": (8, 80), "full": (32, 100)}[budget]
-    x = load_world("plates", "test", n, quiet=True)[:n]
+    x = load_world("plates", "test", n, progress=False)[:n]
     name = GENERATORS["plates"]["compact"]
     op, model, std = gaussian_rows(50), load_pretrained(name), deviation(name)
     y, results = op(x, generator=generator_from(1)), []
@@ -199,11 +199,11 @@ def reading(budget: str) -> list[Result]:
         "class": (24, 8000, 80),
         "full": (100, 64_000, 100),
     }[budget]
-    test = load_world("plates", "test", n, quiet=True)
+    test = load_world("plates", "test", n, progress=False)
     x, truth = test[:n], test.labels[:n]
     op = camera(IMG_SIZE, 16, READING_NOISE)
     y = op(x, generator=generator_from(1))
-    draws = load_world("plates", "train", pool, quiet=True)
+    draws = load_world("plates", "train", pool, progress=False)
     brute = label_posterior(op, y, draws, draws.labels, sigma=READING_NOISE, classes=36)
     data = "held-out plates, x16, noise 0.1"
     effective = brute.effective_draws.median().item()
@@ -267,7 +267,7 @@ def camera(img_size: tuple[int, int, int], factor: int, sigma: float = 0.0) -> D
 
 
 def deviation(name: str) -> float:
-    """s, how far held-out images lie from the range of a shipped generator: from its card."""
+    """s, how far held-out images lie from the range of a released generator: from its card."""
     figures = read_card(name)["figures"]
     return 10 ** (-figures.get("inversion", figures.get("reconstruction"))["value"] / 20)
 

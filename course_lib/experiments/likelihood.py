@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.stats import beta
 from torch import Tensor, nn
 
+from course_lib.data.views import Halved
 from course_lib.data.worlds import load_world
 from course_lib.diffusion import (
     Denoiser,
@@ -31,7 +32,6 @@ from course_lib.operators import (
 )
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from, normal_like
-from course_lib.training.recipes.diffusion import Halved
 
 CHAPTER = "13_likelihood"
 WORLDS = ("photos", "plates", "portraits")
@@ -233,7 +233,7 @@ def network(world: str) -> nn.Module:
 
 def held_out(world: str, n: int) -> Float[Tensor, "n 1 32 32"]:
     """The first n test images of a world, at half the resolution."""
-    return Halved(load_world(world, "test", n, quiet=True))[torch.arange(n)]
+    return Halved(load_world(world, "test", n, progress=False))[torch.arange(n)]
 
 
 def altered(x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

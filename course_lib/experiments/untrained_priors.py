@@ -141,7 +141,7 @@ def bending(budget: str) -> list[Result]:
     n = {"smoke": 2, "class": 6, "full": 8}[budget]
     results = []
     for world in ("plates", "portraits"):
-        x = load_world(world, "test", n, quiet=True)[:n]
+        x = load_world(world, "test", n, progress=False)[:n]
         for task, op in bending_tasks().items():
             y = op(x, generator=generator_from(1))
             bent = deep_generative_prior(
@@ -177,7 +177,7 @@ def bending(budget: str) -> list[Result]:
 def colourisation(budget: str) -> list[Result]:
     """Colours from grey: PSNR over all three channels, and of the grey that they make."""
     n = {"smoke": 2, "class": 6, "full": 8}[budget]
-    x = load_world("portraits_colour", "test", n, quiet=True)[:n]
+    x = load_world("portraits_colour", "test", n, progress=False)[:n]
     op = Luminance((3, 64, 64))
     y = op.A(x)
     bent = deep_generative_prior(

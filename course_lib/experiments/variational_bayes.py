@@ -97,7 +97,7 @@ def table(budget: str) -> list[Result]:
 def _compare(world: str, name: str, n: int, steps: int) -> list[Result]:
     """All settings on n images of a world."""
     torch.set_num_threads(1)
-    x, op = load_world(world, "test", n, quiet=True)[:n], problem(name)
+    x, op = load_world(world, "test", n, progress=False)[:n], problem(name)
     y = op(x, generator=generator_from(1))
     model = load_pretrained(f"structured_vae_{world}64")
     decibels, results = {}, []
@@ -132,7 +132,7 @@ def _compare(world: str, name: str, n: int, steps: int) -> list[Result]:
 def correlations(budget: str) -> list[Result]:
     """VBLE-xz on inpainting with a structured and with a diagonal decoder, seen pixels apart."""
     n, steps = {"smoke": (2, 3), "class": (8, 100), "full": (50, STEPS)}[budget]
-    x, op = load_world("portraits", "test", n, quiet=True)[:n], problem("inpaint")
+    x, op = load_world("portraits", "test", n, progress=False)[:n], problem("inpaint")
     y, results = op(x, generator=generator_from(1)), []
     for kind in ("structured", "diagonal"):
         found = restore("VBLE-xz", load_pretrained(f"{kind}_vae_portraits64"), op, y, steps=steps)
@@ -245,7 +245,11 @@ def sampling(budget: str) -> list[Result]:
         "full": (4, 4, 150, 500),
     }[budget]
     model = load_pretrained("vae_portraits64_compact")
-    x, std, results = load_world("portraits", "test", n, quiet=True)[:n], float(model.noise_std), []
+    x, std, results = (
+        load_world("portraits", "test", n, progress=False)[:n],
+        float(model.noise_std),
+        [],
+    )
     for name in ("deblur", "inpaint"):
         op = problem(name)
         sigma, y = op.noise_model.sigma, op(x, generator=generator_from(1))
@@ -312,7 +316,7 @@ def cost(budget: str) -> list[Result]:
     """Time of one step beside that of MAP-z, and of a batch beside that of one image."""
     rounds, steps = {"smoke": (1, 1), "class": (3, 5), "full": (9, 8)}[budget]
     model, op = load_pretrained("structured_vae_portraits64"), problem("deblur")
-    x = load_world("portraits", "test", 16, quiet=True)[:16]
+    x = load_world("portraits", "test", 16, progress=False)[:16]
     y = op(x, generator=generator_from(1))
     runs = [(variant, n) for variant in ("MAP-z", "VBLE-z", "VBLE-xz") for n in (1, 16)]
     results, threads = [], torch.get_num_threads()

@@ -16,7 +16,6 @@ from course_lib.inference.sampling.diagnostics import effective_sample_size, spl
 from course_lib.inference.sampling.hamiltonian import Chains, hamiltonian_monte_carlo
 from course_lib.inference.sampling.latent import sample_images, sample_latents
 from course_lib.inference.super_resolution.super_resolve import (
-    bicubic_downsampling,
     consistency_projection,
     draw_images,
     expected_consistency,
@@ -36,7 +35,6 @@ __all__ = [
     "Phase",
     "Pushforward",
     "VariationalPosterior",
-    "bicubic_downsampling",
     "blind_deconvolution",
     "blind_richardson_lucy",
     "coarse_to_fine",

@@ -48,7 +48,7 @@ def available() -> list[str]:
 
 
 def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
-    """What is known about shipped weights: architecture, data, licence, training, figures.
+    """What is known about released weights: architecture, data, licence, training, figures.
 
     Raises:
         CourseError: there is no such card.
@@ -121,7 +121,7 @@ def build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
 def save_weights(model: nn.Module, name: str, folder: Path, base: str | None = None) -> str:
     """Write `name`.safetensors in half precision, then rename; returns its sha256.
 
-    Single numbers, such as a noise level, keep their precision. What shipped weights named `base`
+    Single numbers, such as a noise level, keep their precision. What released weights named `base`
     have under the same key, and equal, is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ from course_lib.operators.composition import Composition
 from course_lib.operators.compressed_sensing import CompressedSensing
 from course_lib.operators.deepinv import to_deepinv
 from course_lib.operators.denoising import Denoising
-from course_lib.operators.downsample import Downsampling
-from course_lib.operators.inpainting import Inpainting
+from course_lib.operators.downsample import Downsampling, bicubic_downsampling
+from course_lib.operators.inpainting import Inpainting, central_hole
 from course_lib.operators.luminance import Luminance
 from course_lib.operators.measure import measure
 from course_lib.operators.mri import MRI, cartesian_mask
@@ -41,9 +41,11 @@ __all__ = [
     "PoissonNoise",
     "Tomography",
     "airy_kernel",
+    "bicubic_downsampling",
     "bicubic_kernel",
     "box_kernel",
     "cartesian_mask",
+    "central_hole",
     "defocus_kernel",
     "gaussian_kernel",
     "measure",

@@ -10,7 +10,7 @@ from torch.fft import fft2, irfft2, rfft2
 
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.operators.base import LinearOperator
-from course_lib.operators.point_spread import check_kernel
+from course_lib.operators.point_spread import bicubic_kernel, check_kernel, wrap_kernel
 from course_lib.protocols import ImageSize, NoiseModel
 
 
@@ -106,3 +106,15 @@ class Downsampling(LinearOperator):
         correction = fft2(self._apply(z) - y)
         correction = correction * (gamma / (1 + gamma * self.alias_gain.to(z.dtype)))
         return (z - self._adjoint_of_spectrum(correction)).to(z.dtype)
+
+
+def bicubic_downsampling(
+    img_size: ImageSize,
+    factor: int,
+    noise_model: NoiseModel | None = None,
+    *,
+    device: torch.device | str = "cpu",
+) -> Downsampling:
+    """The operator of super-resolution in this book: cubic prefilter, then every s-th pixel."""
+    kernel = wrap_kernel(bicubic_kernel(factor), img_size[-2:]).to(device)
+    return Downsampling(img_size, factor, kernel, noise_model)

@@ -55,3 +55,14 @@ class Inpainting(LinearOperator):
 
     def _prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor:
         return torch.where(self.mask.bool(), (z + gamma * y) / (1 + gamma), z)
+
+
+def central_hole(
+    img_size: ImageSize, side: int, noise_model: NoiseModel | None = None
+) -> Inpainting:
+    """Inpainting of a square of `side` pixels in the middle of an image."""
+    _, height, width = img_size
+    top, left = (height - side) // 2, (width - side) // 2
+    mask = torch.ones(img_size)
+    mask[:, top : top + side, left : left + side] = 0
+    return Inpainting(mask, noise_model)

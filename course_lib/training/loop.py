@@ -1,75 +1,30 @@
 """The training loop of every model of the course.
 
 Nothing in it is stateful but the weights: the data of step t and its random draws are functions of
-(seed, t). So a run that was killed goes on from its last checkpoint and ends, on a CPU, with
+(seed, t). So a run that was killed goes on from where it was saved and ends, on a CPU, with
 exactly the weights of a run that was not (on a GPU some sums come in no fixed order).
 """
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from course_lib.project import CourseError
-from course_lib.training import checkpoint, contact_sheet
+from course_lib.protocols import Batch, Dataset
+from course_lib.training import contact_sheet, saved_run
 from course_lib.training.distributed import Group, join
+from course_lib.training.objective import Objective
+from course_lib.training.precision import flushed_denormals, multiplies_bfloat16
 from course_lib.training.progress import Progress
-from course_lib.training.settings import FREE, Settings
-
-Batch = Tensor | tuple[Tensor, ...]
-
-
-class Objective:
-    """What is minimised. A subclass sets `model` and writes `loss`; the rest has defaults.
-
-    Everything that a run must remember belongs into `model`, as a parameter or a buffer: it is
-    what is saved. The average of the weights takes buffers as they are.
-    """
-
-    model: nn.Module
-
-    def players(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """The parameters of each optimiser, updated in this order. A GAN has two players."""
-        return {"model": list(self.model.parameters())}
-
-    def loss(
-        self, player: str, batch: Batch, *, progress: float, generator: Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        """The loss of a player, a mean over the batch, and further such means for the log.
-
-        Args:
-            player: a key of `players`.
-            batch: what the dataset returned for some indices, on the device of the model.
-            progress: part of the steps that are done, in [0, 1).
-            generator: the source of all randomness, on the device of the model.
-        """
-        raise NotImplementedError
-
-    def after_step(self, figures: dict[str, float]) -> None:
-        """Look at the figures of the joint batch, the same on every process, after an update."""
-
-    def preview(self, model: nn.Module) -> Tensor | None:
-        """Images (N, C, H, W) for the contact sheet, made by the averaged model; or None."""
-        return None
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """A set of samples that is asked for many at once; a tensor of images is one."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: Tensor, /) -> Batch:
-        """The samples of `index` (b,) int64, stacked: values in [0, 1], float32."""
-        ...
+from course_lib.training.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -77,12 +32,12 @@ class Training:
     """A finished run.
 
     Args:
-        model: with averaged weights, in eval mode: the one to use.
-        raw: with the weights of the last step.
-        steps: updates made, including `skipped`.
-        seconds: of computation, over all resumptions.
-        skipped: updates left out because of a gradient that was not finite, or too long.
-        history: the lines of the log.
+        model: network with averaged weights, in eval mode: the one to use.
+        raw: network with the weights of the last step.
+        steps: number of updates, including `skipped`.
+        seconds: time of computation, over all resumptions.
+        skipped: number of updates left out because of a gradient that was not finite, or too long.
+        history: lines of the log.
     """
 
     model: nn.Module
@@ -100,75 +55,72 @@ def train(
     folder: Path,
     *,
     device: str | torch.device = "cpu",
-    quiet: bool = False,
+    progress: bool = True,
     minutes: float | None = None,
 ) -> Training:
-    """Minimise an objective, or go on with it where `folder` holds a checkpoint.
+    """Minimise an objective, or go on with it where `folder` holds a saved run.
 
-    Writes `checkpoint.pt`, `log.jsonl` and contact sheets `sheet_<step>.png` into the folder. Under
+    Writes `run.pt`, `log.jsonl` and contact sheets `sheet_<step>.png` into the folder. Under
     torchrun every process calls this alike, and the first one writes.
 
     Args:
         objective: model and loss; its model is trained in place.
-        dataset: the samples, which are shuffled anew in every epoch.
-        settings: of the run.
-        folder: of the run, and of no other.
+        dataset: samples, which are shuffled anew in every epoch.
+        settings: numbers of the run.
+        folder: place of this run and of no other.
         device: where to compute.
-        quiet: no progress bar.
+        progress: whether to show a progress bar.
         minutes: instead of `settings.steps`, as many steps as are expected to fit into this time,
             found by timing a few on the first start.
 
     Raises:
         ValueError: settings that do not fit together, or an empty dataset.
-        CourseError: the folder holds a damaged checkpoint, or one of another run.
+        CourseError: the folder holds a damaged file, or one of another run.
     """
     if not len(dataset):
         raise ValueError("train: the dataset is empty.")
-    path = folder / "checkpoint.pt"
+    path, timed = folder / "run.pt", minutes is not None
     group, place = join(torch.device(device))
-    with _flushed_denormals(place):
+    with flushed_denormals(place):
         settings = settings.for_processes(group.size)
-        saved = checkpoint.load(path) if path.exists() else None
+        saved = saved_run.load(path) if path.exists() else None
         group.barrier()  # all have looked before the first one writes
         if saved is not None:
-            _check_same_run(path, saved, settings, objective, dataset, minutes)
+            asked = {"timed": timed, **saved_run.identity(objective, dataset, settings)}
+            saved_run.check_same_run(path, saved, asked)
             settings = replace(settings, steps=saved["settings"]["steps"])
         elif minutes is not None:
-            steps = _steps_within(minutes, objective, dataset, settings, place, group)
+            steps = _steps_within(minutes, _Run(objective, dataset, settings, place, group))
             settings = replace(settings, steps=steps)
         run = _Run(objective, dataset, settings, place, group)
         if saved is not None:
             run.restore(path, saved)
         group.broadcast_([*run.model.state_dict().values(), *run.average.state_dict().values()])
         log, write = folder / "log.jsonl", group.is_first
-        show = write and not quiet
-        with Progress(log, settings, run.step, saved, write=write, show=show) as progress:
-            timed = saved["timed"] if saved else minutes is not None
-            return _complete(run, progress, path, timed)
+        with Progress(log, settings, run.step, saved, write=write, show=write and progress) as told:
+            return _complete(run, told, path, timed)
 
 
-def _complete(run: "_Run", progress: Progress, path: Path, timed: bool) -> Training:
-    """Take the steps that are left, and tell of them."""
+def _complete(run: "_Run", told: Progress, path: Path, timed: bool) -> Training:
+    """Take the steps that are left, and report them."""
     settings, is_first = run.settings, run.group.is_first
 
-    def keep() -> None:
-        checkpoint.save(path, {"timed": timed, **run.state(), **progress.state()})
+    def save() -> None:
+        saved_run.save(path, {"timed": timed, **run.state(), **told.state()})
 
     if is_first and run.step == 0:
-        keep()  # so that the start, and the number of steps, is known to a resumed run
+        save()  # so that the start, and the number of steps, is known to a resumed run
     while run.step < settings.steps:
         figures = run.advance()
         step, last = run.step, run.step == settings.steps
-        progress.add(step, figures, run.skipped)
+        told.add(step, figures, run.skipped)
         if is_first and (last or step % settings.sheet_every == 0):
             run.draw(path.with_name(f"sheet_{step:06d}.png"))
-        if is_first and (last or step % settings.checkpoint_every == 0):
-            keep()
+        if is_first and (last or step % settings.save_every == 0):
+            save()
     run.group.barrier()  # no process returns before the files are there
     run.model.eval()
-    return Training(
-        run.average, run.model, run.step, progress.seconds, run.skipped, progress.history
-    )
+    return Training(run.average, run.model, run.step, told.seconds, run.skipped, told.history)
 
 
 class _Run:
@@ -193,9 +145,7 @@ class _Run:
             name: [p for p in parameters if p.requires_grad]
             for name, parameters in objective.players().items()
         }
-        if not all(
-            set(self.weights).issuperset(parameters) for parameters in self.players.values()
-        ):
+        if not set(self.weights).issuperset(p for own in self.players.values() for p in own):
             raise ValueError(
                 "train: a player has parameters outside of objective.model, which would not be "
                 "saved; make them a part of the model."
@@ -213,7 +163,7 @@ class _Run:
         self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and multiplies_bfloat16(device)
         )
-        self.data = _fingerprint(dataset, settings)
+        self.identity = saved_run.identity(objective, dataset, settings)
         self.step = 0
         self.skipped = 0
 
@@ -247,7 +197,7 @@ class _Run:
             generator = settings.generator(self.step, shard, number, self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 loss, others = self.objective.loss(
-                    player, batch, progress=self.step / settings.steps, generator=generator
+                    player, batch, done=self.step / settings.steps, generator=generator
                 )
             (loss / settings.shards).backward(inputs=parameters)
             names = [*others]
@@ -289,11 +239,9 @@ class _Run:
             contact_sheet.save(images, path)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of the run."""
+        """Entries of the saved run, apart from its log."""
         return {
-            "objective": type(self.objective).__name__,
-            "data": self.data,
-            "settings": asdict(self.settings),
+            **self.identity,
             "step": self.step,
             "skipped": self.skipped,
             "model": self.model.state_dict(),
@@ -302,7 +250,7 @@ class _Run:
         }
 
     def restore(self, path: Path, saved: dict[str, Any]) -> None:
-        """Go back to a checkpoint."""
+        """Return to where the run was saved."""
         self.step, self.skipped = saved["step"], saved["skipped"]
         try:
             self.model.load_state_dict(saved["model"])
@@ -316,15 +264,6 @@ class _Run:
             ) from error
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has instructions for bfloat16; elsewhere it would be slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return False
-
-
 def _move(batch: Batch, device: torch.device) -> Batch:
     if isinstance(batch, tuple):
         return tuple(_move(part, device) for part in batch)
@@ -332,75 +271,18 @@ def _move(batch: Batch, device: torch.device) -> Batch:
     return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
 
 
-def _steps_within(
-    minutes: float,
-    objective: Objective,
-    dataset: Dataset,
-    settings: Settings,
-    device: torch.device,
-    group: Group,
-) -> int:
+def _steps_within(minutes: float, trial: _Run) -> int:
     """How many steps fit into the minutes: some are timed, and their effect undone."""
     if not minutes > 0:
         raise ValueError(f"train: minutes must be positive, got {minutes}.")
-    before = deepcopy(objective.model.state_dict())
-    run = _Run(objective, dataset, settings, device, group)
+    before = deepcopy(trial.model.state_dict())
     times = []
     for _ in range(30):
         start = time.perf_counter()
-        run.advance()
+        trial.advance()
         times.append(time.perf_counter() - start)
-    objective.model.load_state_dict(before)
+    trial.model.load_state_dict(before)
     each = sum(times[5:]) / len(times[5:])  # the first ones also compile and allocate
-    steps = torch.tensor(max(1, round(60 * minutes / each)), device=device)
-    group.broadcast_([steps])
+    steps = torch.tensor(max(1, round(60 * minutes / each)), device=trial.device)
+    trial.group.broadcast_([steps])
     return int(steps)
-
-
-def _check_same_run(
-    path: Path,
-    saved: dict[str, Any],
-    settings: Settings,
-    objective: Objective,
-    dataset: Dataset,
-    minutes: float | None,
-) -> None:
-    """Refuse to go on with other settings or data: the result would be that of neither."""
-    old, new = saved["settings"], asdict(settings)
-    if saved["timed"] != (minutes is not None):
-        raise CourseError(
-            f"{path} was begun {'with' if saved['timed'] else 'without'} a limit of time in place "
-            f"of a number of steps. Go on in the same way, or choose another folder."
-        )
-    kept = {*FREE, "steps"} if saved["timed"] else set(FREE)
-    differing = [(name, old.get(name), new[name]) for name in new.keys() - kept]
-    differing.append(("objective", saved["objective"], type(objective).__name__))
-    for name, before, now in sorted(differing, key=lambda d: d[0]):
-        if before != now:
-            raise CourseError(
-                f"{path} was begun with {name} = {before}, and {name} = {now} is asked for. "
-                f"Go on with {before}, or choose another folder (or delete this one) to start "
-                "afresh."
-            )
-    if saved["data"] != _fingerprint(dataset, settings):
-        raise CourseError(f"{path} was begun with other data. Choose another folder.")
-
-
-def _fingerprint(dataset: Dataset, settings: Settings) -> str:
-    """Of the first shard: it changes with the images, their number and their order."""
-    batch = dataset[settings.indices(0, len(dataset)).chunk(settings.shards)[0]]
-    parts = batch if isinstance(batch, tuple) else (batch,)
-    content = b"".join(part.cpu().contiguous().numpy().tobytes() for part in parts)
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-@contextmanager
-def _flushed_denormals(device: torch.device) -> Iterator[None]:
-    """Numbers below 1e-38, common in Adam's averages, cost a CPU a hundred times the time."""
-    if device.type != "cpu" or not torch.set_flush_denormal(True):
-        yield
-        return
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,46 +21,72 @@ from course_lib.models.pretrained import (
     save_weights,
 )
 from course_lib.project import CourseError, course_root
-from course_lib.training.loop import Dataset, Training, train
+from course_lib.protocols import Dataset
+from course_lib.training.loop import Training, train
 from course_lib.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """The set of images that trains a recipe: its own, or another.
+
+    Args:
+        name: a set that `load_world` knows; None for the recipe's own.
+        root: folder of the set, if it is one of the reader.
+    """
+
+    name: str | None = None
+    root: Path | None = None
+
+    def training_set(self, recipe: Recipe, *, device: str = "cpu", progress: bool) -> Dataset:
+        """The images that train, in the memory of a device, as the objective expects them."""
+        name = self.name or recipe.data
+        n = recipe.n_images if name == recipe.data else None
+        images = load_world(name, "train", n, root=self.root, progress=progress)
+        return recipe.prepare(images.to(device))
+
+    def held_out(self, recipe: Recipe) -> Dataset:
+        """The images that measure: the recipe's, or the test split of the reader's set."""
+        world, n = recipe.held_out
+        if self.name in (None, recipe.data):
+            return load_world(world, "test", n, progress=False)
+        images = load_world(self.name, "test", root=self.root, progress=False)
+        labels = None if images.labels is None else images.labels[:n]
+        return replace(images, images=images.images[:n], labels=labels)
 
 
 def run_recipe(
     recipe: Recipe,
     folder: Path,
+    source: Source = Source(),
     *,
-    data: str | None = None,
-    root: Path | None = None,
     device: str = "cpu",
     minutes: float | None = None,
     steps: int | None = None,
-    n_images: int | None = None,
-    quiet: bool = False,
+    progress: bool = True,
 ) -> Training:
     """Train, or go on training, a recipe in a folder of its own.
 
     Args:
         recipe: what to train.
-        folder: where checkpoint, log and contact sheets go; a checkpoint in it is resumed.
-        data: another set than the recipe's own, by the name that `load_world` knows.
-        root: folder of that set, if it is one that the reader brings.
-        device: as torch names it.
+        folder: place of the saved run, log and contact sheets; a run saved in it goes on.
+        source: images to train on.
+        device: name that torch understands.
         minutes: time to spend, instead of the recipe's number of steps.
         steps: another number of steps.
-        n_images: another number of training images.
-        quiet: no progress bar.
+        progress: whether to show progress bars.
 
     Raises:
         CourseError: a device that is not there, a time or number that is not positive, files that
-            are missing, or a folder with the checkpoint of another run.
+            are missing, or a folder with another run.
     """
     _check_request(device, minutes, steps)
-    images = training_set(recipe, data, root, n_images, device=device, quiet=quiet)
+    images = source.training_set(recipe, device=device, progress=progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)  # layers draw their first weights globally
         model = build(recipe.architecture, dict(recipe.arguments))
         recipe.start(model)
-    shown = held_out(recipe, data, root)
+    shown = source.held_out(recipe)
     preview = shown[torch.arange(min(8, len(shown)))].to(device)
     return train(
         recipe.objective(model.to(device), preview),
@@ -69,7 +95,7 @@ def run_recipe(
         folder,
         device=device,
         minutes=minutes,
-        quiet=quiet,
+        progress=progress,
     )
 
 
@@ -77,46 +103,32 @@ def release_weights(
     recipe: Recipe,
     training: Training,
     folder: Path,
+    source: Source = Source(),
     *,
     command: str,
-    data: str | None = None,
-    root: Path | None = None,
 ) -> dict[str, Any]:
     """Write weights and card; the figures are those of the file, in half precision.
 
     Args:
         recipe: what was trained.
-        training: what came of it.
-        folder: where `name`.safetensors and `name`.json go.
-        command: that made them, for the card.
-        data: as in `run_recipe`.
-        root: as in `run_recipe`.
+        training: the finished run.
+        folder: place of `name`.safetensors and `name`.json.
+        source: images of the training.
+        command: that made the weights, for the card.
 
     Returns:
         The card.
     """
-    name, source = recipe.name, data or recipe.data
-    description, licence = about(source)
+    name = recipe.name
     model = leave_out(deepcopy(training.model), recipe.left_out)
-    card = {
-        "name": name,
-        "description": recipe.description,
-        "architecture": recipe.architecture,
-        "arguments": dict(recipe.arguments),
+    card = describe(recipe, source) | {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "data": f"{source}: {description}",
-        "data_licence": licence,
-        "licence": "MIT",
         "command": command,
-        "seed": recipe.settings.seed,
         "commit": _commit(),
         "steps": training.steps,
-        "batch_size": recipe.settings.batch_size,
         "minutes": round(training.seconds / 60, 1),
         "machine": f"{_processor(training.model)}, torch {torch.__version__.split('+')[0]}",
     }
-    if recipe.left_out:
-        card["left_out"] = list(recipe.left_out)
     if recipe.base is not None:
         card["base"] = {"name": recipe.base, "sha256": read_card(recipe.base)["sha256"]}
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,10 +136,11 @@ def release_weights(
         card["sha256"] = save_weights(model, name, Path(draft), recipe.base)
         save_card(card, name, Path(draft))
         model = load_pretrained(name, folder=Path(draft))
-        measured = recipe.prepare(held_out(recipe, data, root))
+        measured = recipe.prepare(source.held_out(recipe))
         figures = recipe.evaluate(model, measured)
         if recipe.evaluate_training:
-            figures |= recipe.evaluate_training(model, measured, training_set(recipe, data, root))
+            known = source.training_set(recipe, progress=False)
+            figures |= recipe.evaluate_training(model, measured, known)
         card["figures"] = {key: figure._asdict() for key, figure in figures.items()}
         save_card(card, name, Path(draft))
         for file in (f"{name}.safetensors", f"{name}.json"):
@@ -135,30 +148,23 @@ def release_weights(
     return card
 
 
-def training_set(
-    recipe: Recipe,
-    data: str | None = None,
-    root: Path | None = None,
-    n_images: int | None = None,
-    *,
-    device: str = "cpu",
-    quiet: bool = True,
-) -> Dataset:
-    """The images that train a recipe, in the memory of a device, as its objective expects them."""
-    own = data in (None, recipe.data)
-    count = recipe.n_images if own and n_images is None else n_images
-    images = load_world(data or recipe.data, "train", count, root=root, quiet=quiet)
-    return recipe.prepare(images.to(device))
-
-
-def held_out(recipe: Recipe, data: str | None = None, root: Path | None = None) -> Dataset:
-    """The images that measure a recipe: its own, or the test split of the reader's set."""
-    world, n = recipe.held_out
-    if data in (None, recipe.data):
-        return load_world(world, "test", n, quiet=True)
-    images = load_world(data, "test", root=root, quiet=True)
-    labels = None if images.labels is None else images.labels[:n]
-    return replace(images, images=images.images[:n], labels=labels)
+def describe(recipe: Recipe, source: Source = Source()) -> dict[str, Any]:
+    """Entries of a card that its recipe and its images determine."""
+    name = source.name or recipe.data
+    description, licence = about(name)
+    card = {
+        "name": recipe.name,
+        "description": recipe.description,
+        "architecture": recipe.architecture,
+        "arguments": dict(recipe.arguments),
+        "data": f"{name}: {description}",
+        "data_licence": licence,
+        "licence": "MIT",
+        "seed": recipe.settings.seed,
+        "batch_size": recipe.settings.batch_size,
+        "learning_rate": recipe.settings.learning_rate,
+    }
+    return card | ({"left_out": list(recipe.left_out)} if recipe.left_out else {})
 
 
 def _check_request(device: str, minutes: float | None, steps: int | None) -> None:
@@ -166,10 +172,10 @@ def _check_request(device: str, minutes: float | None, steps: int | None) -> Non
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise CourseError(f"--device {device} cannot be used here: {error}") from error
+        raise CourseError(f"The device {device} cannot be used here: {error}") from error
     if minutes is not None and steps is not None:
-        raise CourseError("Give --minutes or --steps, not both.")
-    for name, value in (("--minutes", minutes), ("--steps", steps)):
+        raise CourseError("Give a number of minutes or of steps, not both.")
+    for name, value in (("minutes", minutes), ("steps", steps)):
         if value is not None and not value > 0:
             raise CourseError(f"{name}: expected more than 0, got {value}.")
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 Precision = Literal["auto", "float32", "bfloat16"]
 
 # What a resumed run may change: how often something is written, not what is computed.
-FREE = ("checkpoint_every", "log_every", "sheet_every")
+FREE = ("save_every", "log_every", "sheet_every")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Settings:
         precision: "auto" computes in bfloat16 where the hardware multiplies in it (autocast:
             the weights stay float32), in float32 elsewhere.
         seed: of the order of the data and of the draws in the loss.
-        checkpoint_every, sheet_every, log_every: in steps.
+        save_every, sheet_every, log_every: in steps.
 
     Raises:
         ValueError: a number out of its range, or a batch that does not split into equal shards.
@@ -55,7 +55,7 @@ class Settings:
     skip_norm: float | None = None
     precision: Precision = "auto"
     seed: int = 0
-    checkpoint_every: int = 200
+    save_every: int = 200
     sheet_every: int = 1000
     log_every: int = 50
 

@@ -49,7 +49,7 @@ def numbered(batch: range) -> np.ndarray:
 
 
 def get(name: str, n: int, make, **options) -> torch.Tensor:
-    images = cached_images(name, n, SIZE, make, quiet=True, **options)
+    images = cached_images(name, n, SIZE, make, progress=False, **options)
     assert images.shape == (n, *SIZE)
     assert images.dtype == torch.uint8
     expected = torch.from_numpy(numbered(range(n)))[:, None, None, None]
@@ -228,7 +228,7 @@ def test_default_folder_of_each_system(platform, variable, place, tmp_path, monk
 
 def test_bad_number():
     with pytest.raises(ValueError, match="expected n >= 1, got 0"):
-        cached_images("a", 0, SIZE, Maker(), quiet=True)
+        cached_images("a", 0, SIZE, Maker(), progress=False)
 
 
 def test_an_image_set_hands_out_floats():

@@ -40,7 +40,7 @@ def tiny(monkeypatch):
 
 
 def test_images_are_those_of_the_world(tiny):
-    images = load_world("tiny", n=70, quiet=True)
+    images = load_world("tiny", n=70, progress=False)
     assert (len(images), images.description) == (70, "noise")
     index = torch.tensor([69, 0, 69])
     expected = tiny.sample(index, seed=0)[0]
@@ -51,10 +51,10 @@ def test_images_are_those_of_the_world(tiny):
 def test_splits_are_seeds(tiny):
     first = torch.tensor([0])
     for split, seed in (("train", 0), ("validation", 1), ("test", 2)):
-        images = load_world("tiny", split, 3, quiet=True)
+        images = load_world("tiny", split, 3, progress=False)
         expected = tiny.sample(first, seed=seed)[0]
         assert torch.allclose(images[first], expected, rtol=0, atol=HALF_STEP)
-        assert torch.equal(load_world("tiny", n=3, seed=seed, quiet=True).images, images.images)
+        assert torch.equal(load_world("tiny", n=3, seed=seed, progress=False).images, images.images)
     assert len(cache_info()) == 3
 
 
@@ -64,19 +64,19 @@ def test_a_new_version_is_rendered_anew(tiny):
             tiny.VERSION = version
         before = tiny.calls
         for _ in range(2):
-            load_world("tiny", n=5, quiet=True)
+            load_world("tiny", n=5, progress=False)
         assert tiny.calls == before + 1
 
 
 def test_number_of_images_by_default(tiny, monkeypatch):
     monkeypatch.setitem(worlds.SPLITS, "validation", 7)
-    assert len(load_world("tiny", "validation", quiet=True)) == 7
+    assert len(load_world("tiny", "validation", progress=False)) == 7
 
 
 @pytest.mark.parametrize("name", ["plates", "portraits"])
 def test_the_worlds_of_the_course(name):
     module = pytest.importorskip(f"course_lib.data.{name}")
-    images = load_world(name, "test", 2, quiet=True)
+    images = load_world(name, "test", 2, progress=False)
     expected = module.sample(torch.arange(2), seed=2)[0]
     assert images.images.shape == (2, 1, 64, 64)
     assert torch.allclose(images[torch.arange(2)], expected, rtol=0, atol=HALF_STEP)
@@ -87,7 +87,7 @@ def test_the_worlds_of_the_course(name):
 
 def test_portraits_in_colour():
     """The same heads as in grey, on colour film."""
-    images = load_world("portraits_colour", "test", 2, quiet=True)
+    images = load_world("portraits_colour", "test", 2, progress=False)
     portraits = pytest.importorskip("course_lib.data.portraits")
     expected = portraits.sample(torch.arange(2), seed=2, colour=True)[0]
     assert images.images.shape == (2, 3, 64, 64)
@@ -109,11 +109,11 @@ def test_a_real_set_comes_through_the_same_door(tmp_path, monkeypatch):
     (tmp_path / "bsds500" / "train").mkdir(parents=True)
     noise = (255 * counter_uniform(0, torch.arange(80), 90)).byte().numpy()
     Image.fromarray(noise).save(tmp_path / "bsds500" / "train" / "1.jpg")
-    given = load_world("bsds500", n=4, root=tmp_path / "bsds500", quiet=True)
+    given = load_world("bsds500", n=4, root=tmp_path / "bsds500", progress=False)
     monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
-    found = load_world("bsds500", n=4, quiet=True)
+    found = load_world("bsds500", n=4, progress=False)
     assert torch.equal(given.images, found.images)
-    other = load_world("bsds500", n=4, seed=1, n_jobs=2, quiet=True)
+    other = load_world("bsds500", n=4, seed=1, n_jobs=2, progress=False)
     assert not torch.equal(other.images, found.images)
 
 

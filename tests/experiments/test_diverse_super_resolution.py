@@ -16,10 +16,10 @@ from course_lib.experiments.diverse_super_resolution import (
     scores,
     share,
 )
-from course_lib.inference import bicubic_downsampling, consistency_projection
+from course_lib.inference import consistency_projection
 from course_lib.metrics import naturalness
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.operators import Downsampling, gaussian_kernel
+from course_lib.operators import Downsampling, bicubic_downsampling, gaussian_kernel
 from course_lib.rng import generator_from
 
 

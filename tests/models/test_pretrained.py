@@ -1,4 +1,4 @@
-"""Shipped weights are what their cards say, and a damaged file is refused."""
+"""Released weights are what their cards say, and a damaged file is refused."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The structured decoder: its density, its stability, and what the shipped weights promise."""
+"""The structured decoder: its density, its stability, and what the released weights promise."""
 
 import pytest
 import torch
@@ -129,7 +129,7 @@ def test_shipped_weights(name):
     figures = read_card(f"structured_vae_{name}")["figures"]
     diagonal = read_card(f"diagonal_vae_{name}")["figures"]
     assert figures["nll"]["value"] < diagonal["nll"]["value"] < figures["nll_isotropic"]["value"]
-    x = load_world("portraits" if "portraits" in name else "photos", "test", 8, quiet=True)[:8]
+    x = load_world("portraits" if "portraits" in name else "photos", "test", 8, progress=False)[:8]
     given_z = model.decode(model.encode(x).mean)
     white = given_z.precision_cholesky.matvec_t(x - given_z.mean)
     # 0.455 for white Gaussian noise. Contours of photographs are heavy-tailed: the mean square, 1

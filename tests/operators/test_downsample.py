@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from course_lib.operators import Blur, Downsampling, bicubic_kernel, box_kernel
+from course_lib.operators import (
+    Blur,
+    Downsampling,
+    GaussianNoise,
+    bicubic_downsampling,
+    bicubic_kernel,
+    box_kernel,
+)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -69,3 +76,17 @@ def test_upsampling_the_pseudo_inverse_is_consistent(generator):
     op = Downsampling((1, 24, 36), 3, bicubic_kernel(3, torch.float64))
     y = torch.rand(2, *op.measurement_size, generator=generator, dtype=torch.float64)
     assert torch.allclose(op.A(op.A_dagger(y)), y, rtol=0, atol=1e-12)
+
+
+def test_bicubic_downsampling(generator):
+    """Cubic prefilter, wrapped where it does not fit; factor 1 is the identity."""
+    x = torch.rand(6, 1, 64, 64, generator=generator)
+    expected = Downsampling((1, 64, 64), 8, bicubic_kernel(8)).A(x)
+    op = bicubic_downsampling((1, 64, 64), 8, GaussianNoise(0.05))
+    assert torch.equal(op.A(x), expected)
+    assert bicubic_downsampling((1, 64, 64), 16).measurement_size == (1, 4, 4)
+    assert bicubic_downsampling((1, 64, 64), 8).noise_model is None
+    torch.testing.assert_close(bicubic_downsampling((1, 64, 64), 1).A(x), x)
+    residual = op(x, generator=generator) - expected
+    # 384 draws: the standard error of a standard deviation is 1 / sqrt(2 n) = 3.6 % of it.
+    assert residual.std().item() == pytest.approx(0.05, rel=0.15)

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.operators import GaussianNoise, Inpainting, PoissonNoise
+from course_lib.operators import GaussianNoise, Inpainting, PoissonNoise, central_hole
 
 
 def test_seen_pixels_are_untouched_and_lost_ones_zero(generator):
@@ -50,3 +50,13 @@ def test_a_black_pixel_stays_a_measurement():
     op = Inpainting(mask)
     black = torch.zeros(1, 2, 2)
     assert torch.equal(op.prox_l2(torch.ones(1, 2, 2), black, 3.0), torch.full((1, 2, 2), 0.25))
+
+
+def test_central_hole(generator):
+    """24 x 24 pixels in the middle are lost, all others are seen as they are."""
+    op, x = central_hole((1, 64, 64), 24), torch.rand(6, 1, 64, 64, generator=generator)
+    lost = op.A(torch.ones(1, 1, 64, 64)) == 0
+    assert lost.sum() == 24**2
+    assert lost[..., 20:44, 20:44].all()
+    assert torch.equal(op.A(x)[~lost.expand_as(x)], x[~lost.expand_as(x)])
+    assert op.noise_model is None

@@ -25,7 +25,7 @@ SETTINGS = Settings(
     clip_norm=math.inf,
     precision="float32",
     log_every=6,
-    checkpoint_every=5,
+    save_every=5,
 )
 ONE_STEP = replace(SETTINGS, steps=1)
 IMAGES = torch.rand(50, 1, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -41,8 +41,8 @@ class Denoising(Objective):
         self.model.unused = nn.Parameter(torch.ones(3))
         self.model.register_buffer("level", torch.tensor(0.5))
 
-    def loss(self, player, batch, *, progress, generator):
-        if progress >= self.stop_at:
+    def loss(self, player, batch, *, done, generator):
+        if done >= self.stop_at:
             raise InterruptedError
         noisy = batch + self.model.level * normal_like(batch, generator)
         error = self.model(noisy) - batch[..., 2:-2, 2:-2]
@@ -53,7 +53,7 @@ class Denoising(Objective):
 
 
 def run(folder, settings, **kwargs):
-    return train(Denoising(**kwargs), IMAGES, settings, folder, quiet=True)
+    return train(Denoising(**kwargs), IMAGES, settings, folder, progress=False)
 
 
 def report(training):
@@ -76,7 +76,7 @@ def work(folder):
     except InterruptedError:
         reports["many"] = report(run(folder / "many", SETTINGS, seed=10 + rank))
     settings, minutes = replace(SETTINGS, shards=1), 0.002 * (1 + rank)
-    timed = train(Denoising(), IMAGES, settings, folder / "timed", quiet=True, minutes=minutes)
+    timed = train(Denoising(), IMAGES, settings, folder / "timed", progress=False, minutes=minutes)
     reports["timed"] = report(timed)
     torch.save(reports, folder / f"report_{rank}.pt")
 
@@ -132,7 +132,7 @@ def test_two_processes_are_one(tmp_path):
     for line, expected in zip(first["many"]["history"], many["history"], strict=True):
         assert abs(line["loss"] - expected["loss"]) < 1e-5 * expected["loss"]
     assert first["timed"]["steps"] == second["timed"]["steps"]  # the first one's minutes count
-    assert sorted(p.name for p in (tmp_path / "many").iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "many").iterdir()) == ["log.jsonl", "run.pt"]
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 import math
 
-import pytest
 import torch
 
-from course_lib.data import plates
 from course_lib.models import GAN
 from course_lib.rng import generator_from
 from course_lib.training import Settings, train
-from course_lib.training.recipes.gans import RelativisticGame, read_samples, squared_slope
+from course_lib.training.recipes.gans import RelativisticGame, squared_slope
 
 
 def small(**changes) -> GAN:
@@ -28,7 +26,7 @@ def test_value_where_nothing_can_be_told():
         parameter.data.zero_()
     game = RelativisticGame(gan, real(8))
     for player in game.players():
-        loss, _ = game.loss(player, real(8), progress=0.0, generator=generator_from(0))
+        loss, _ = game.loss(player, real(8), done=0.0, generator=generator_from(0))
         torch.testing.assert_close(loss.item(), math.log(2), rtol=1e-6, atol=0)
 
 
@@ -38,7 +36,7 @@ def test_players_pull_in_opposite_directions():
     game = RelativisticGame(gan, real(8), penalty=0.0)
     gap = {}
     for player in game.players():
-        loss, _ = game.loss(player, real(8), progress=0.0, generator=generator_from(0))
+        loss, _ = game.loss(player, real(8), done=0.0, generator=generator_from(0))
         gap[player] = loss.exp().sub(1).item()
     # softplus(t) and softplus(-t) averaged over nearly equal gaps: (e^a - 1)(e^b - 1) = 1.
     assert math.isclose(gap["discriminator"] * gap["generator"], 1, rel_tol=1e-2)
@@ -63,7 +61,7 @@ def test_each_player_moves_its_own_weights(tmp_path):
     gan = small()
     before = {name: value.clone() for name, value in gan.named_parameters()}
     settings = Settings(steps=2, batch_size=8, warm_up=0, precision="float32", betas=(0.0, 0.99))
-    trained = train(RelativisticGame(gan, real(8)), real(32), settings, tmp_path, quiet=True)
+    trained = train(RelativisticGame(gan, real(8)), real(32), settings, tmp_path, progress=False)
     moved = {
         name.split(".")[0]
         for name, value in trained.raw.named_parameters()
@@ -78,25 +76,7 @@ def test_labels_reach_both_players(tmp_path):
     game = RelativisticGame(gan, real(8))
     label = torch.arange(8) % 4
     for player in game.players():
-        loss, _ = game.loss(player, (real(8), label), progress=0.0, generator=generator_from(0))
+        loss, _ = game.loss(player, (real(8), label), done=0.0, generator=generator_from(0))
         embedding = getattr(gan, player).embedding.weight
         (gradient,) = torch.autograd.grad(loss, embedding)
         assert gradient.abs().min(1).values.min() > 0, player
-
-
-def test_reading_of_real_plates():
-    """Real plates are read well and show every character: 360 of them, 10 of each on average."""
-    x, factors = plates.sample(torch.arange(360), seed=5)
-    read = read_samples(x)
-    assert read.readable > 0.9
-    assert read.characters == 36
-    assert (read.character == factors.character).float().mean() > 0.95
-    # Entropy of a uniform multinomial sample: log 36 - 35 / (2 n) on average, n = 360.
-    assert read.entropy == pytest.approx(math.log(36) - 35 / 720, abs=0.05)
-
-
-def test_reading_of_one_plate_many_times():
-    x, _ = plates.sample(torch.tensor([0]), seed=5)
-    read = read_samples(x.expand(50, -1, -1, -1))
-    assert read.characters == 1
-    assert read.entropy == 0

@@ -28,10 +28,10 @@ def x():
     return torch.rand(16, 1, 64, 64, generator=generator_from(1))
 
 
-def gradients(model, x, progress):
+def gradients(model, x, done):
     model.zero_grad()
     objective = CoarseFirst(model, x, noise_floor=0.05)
-    loss, figures = objective.loss("model", x, progress=progress, generator=generator_from(0))
+    loss, figures = objective.loss("model", x, done=done, generator=generator_from(0))
     loss.backward()
     return loss, figures
 
@@ -62,7 +62,7 @@ def test_without_cuts_the_loss_is_the_bound(model, x, monkeypatch):
     objective = CoarseFirst(model, x, noise_floor=0.0)
     monkeypatch.setattr(objective, "_rate_of_vector", lambda *_: torch.zeros(()))
     monkeypatch.setattr(hvaes, "WHOLE", 1)
-    loss, figures = objective.loss("model", x, progress=0.9, generator=generator_from(0))
+    loss, figures = objective.loss("model", x, done=0.9, generator=generator_from(0))
     rates = figures["rate_1"] + figures["rate_8"] + figures["rate_16"]
     # 1/2 for the residual at its own scale, the rates, and the misfit of the scales.
     expected = 0.5 + rates / 4096 + figures["misfit"]

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from course_lib.rng import normal_like
-from course_lib.training import Objective, Settings, checkpoint, train
+from course_lib.training import Objective, Settings, saved_run, train
 
 SETTINGS = Settings(
     steps=200,
@@ -28,7 +28,7 @@ SETTINGS = Settings(
     warm_up=20,
     precision="float32",
     log_every=7,
-    checkpoint_every=4,
+    save_every=4,
     sheet_every=50,
 )
 PAUSE = 0.004  # seconds a shard: the killed run needs at least 1.6 s
@@ -46,11 +46,11 @@ class Denoising(Objective):
         )
         self.model.register_buffer("level", torch.tensor(0.5))
 
-    def loss(self, player, batch, *, progress, generator):
+    def loss(self, player, batch, *, done, generator):
         time.sleep(self.pause)
         noisy = batch + self.model.level * normal_like(batch, generator)
         error = self.model(noisy) - batch[..., 1:-1, 1:-1]
-        loss = error.square().mean() * (math.nan if 0.2 <= progress < 0.23 else 1)  # 6 are skipped
+        loss = error.square().mean() * (math.nan if 0.2 <= done < 0.23 else 1)  # 6 are skipped
         return loss, {"mae": error.abs().mean()}
 
     def after_step(self, figures):
@@ -64,7 +64,7 @@ IMAGES = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def run(folder, pause=0.0, settings=SETTINGS):
-    return train(Denoising(pause), IMAGES, settings, folder, quiet=True)
+    return train(Denoising(pause), IMAGES, settings, folder, progress=False)
 
 
 def run_in_child(folder, pause=0.0):
@@ -95,7 +95,7 @@ def kill_three_times(folder, seed):
 
 def content(folder):
     """All that a run leaves, without what the clock decides."""
-    saved = checkpoint.load(folder / "checkpoint.pt")
+    saved = saved_run.load(folder / "run.pt")
     seconds = saved.pop("seconds")
     history = [{**line, "samples_per_second": 0} for line in saved.pop("history")]
     log = (folder / "log.jsonl").read_text().splitlines()
@@ -130,14 +130,14 @@ def test_killed_three_times(tmp_path):
 
 
 def test_killed_while_writing(tmp_path, monkeypatch):
-    """Half a new checkpoint beside the old one: the old one counts."""
+    """Half a new file beside the old one: the old one counts."""
     settings = replace(SETTINGS, steps=20)
     run(tmp_path / "whole", settings=settings)
 
     class Killed(BaseException):
         pass
 
-    save, torch_save = checkpoint.save, torch.save
+    save, torch_save = saved_run.save, torch.save
 
     def half(obj, file):
         torch_save(obj, file)
@@ -149,13 +149,13 @@ def test_killed_while_writing(tmp_path, monkeypatch):
             monkeypatch.setattr(torch, "save", half)
         save(path, content)
 
-    monkeypatch.setattr(checkpoint, "save", save_until_step_12)
+    monkeypatch.setattr(saved_run, "save", save_until_step_12)
     folder = tmp_path / "killed"
     with pytest.raises(Killed):
         run(folder, settings=settings)
     monkeypatch.undo()
-    assert (folder / "checkpoint.pt.partial").stat().st_size > 0
-    assert checkpoint.load(folder / "checkpoint.pt")["step"] == 8
+    assert (folder / "run.pt.partial").stat().st_size > 0
+    assert saved_run.load(folder / "run.pt")["step"] == 8
     run(folder, settings=settings)
     assert_same(content(folder), content(tmp_path / "whole"))
     assert not list(folder.glob("*.partial"))

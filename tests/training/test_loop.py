@@ -12,11 +12,11 @@ from torch import nn
 
 from course_lib.project import CourseError
 from course_lib.rng import normal_like
-from course_lib.training import Objective, Settings, checkpoint, contact_sheet, train
-from course_lib.training.loop import multiplies_bfloat16
+from course_lib.training import Objective, Settings, contact_sheet, saved_run, train
+from course_lib.training.precision import multiplies_bfloat16
 
 EPS = torch.finfo(torch.float64).eps
-QUICK = Settings(steps=12, batch_size=8, precision="float32", log_every=5, checkpoint_every=3)
+QUICK = Settings(steps=12, batch_size=8, precision="float32", log_every=5, save_every=3)
 
 
 class Regression(Objective):
@@ -28,11 +28,11 @@ class Regression(Objective):
         self.model.register_buffer("seen", torch.zeros(()))
         self.noise = noise
 
-    def loss(self, player, batch, *, progress, generator):
+    def loss(self, player, batch, *, done, generator):
         x, y = batch
         x = x + self.noise * normal_like(x, generator)
         error = self.model(x) - y
-        return error.square().mean(), {"mae": error.abs().mean(), "progress": progress}
+        return error.square().mean(), {"mae": error.abs().mean(), "done": done}
 
     def after_step(self, figures):
         self.model.seen += figures["mae"]
@@ -81,7 +81,7 @@ class Pairs:
 def fit(folder, objective=None, settings=QUICK, data=None, **kwargs):
     objective = Regression() if objective is None else objective
     data = Pairs() if data is None else data
-    return train(objective, data, settings, folder, quiet=True, **kwargs)
+    return train(objective, data, settings, folder, progress=False, **kwargs)
 
 
 def weights(module):
@@ -134,7 +134,7 @@ class Drift(Objective):
         self.model = nn.Linear(1, 1, bias=False).double()
         nn.init.zeros_(self.model.weight)
 
-    def loss(self, player, batch, *, progress, generator):
+    def loss(self, player, batch, *, done, generator):
         return self.model.weight.sum() + 0 * batch.sum(), {}
 
 
@@ -221,7 +221,7 @@ class Game(Objective):
     def players(self):
         return {name: [self.model[name]] for name in ("leader", "follower")}
 
-    def loss(self, player, batch, *, progress, generator):
+    def loss(self, player, batch, *, done, generator):
         self.calls.append((player, self.model["leader"].item()))
         self.draws.append(torch.rand((), generator=generator, dtype=torch.float64).item())
         goal = 1.0 if player == "leader" else self.model["leader"]
@@ -298,12 +298,12 @@ def test_the_dataset_is_asked_for_one_shard_at_a_time(tmp_path):
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
     whole = fit(tmp_path / "whole", Regression(noise=0.1))
-    for stop in (0, 2, 4, 9):  # a checkpoint lies behind steps 0, 0, 3, 9
+    for stop in (0, 2, 4, 9):  # the run is saved after steps 0, 0, 3, 9
         folder = tmp_path / str(stop)
         with pytest.raises(InterruptedError):
             fit(folder, Failing("stop", {stop}, noise=0.1))
         resumed = Failing("stop", (), noise=0.1)
-        nn.init.ones_(resumed.model.weight)  # the checkpoint has the weights
+        nn.init.ones_(resumed.model.weight)  # the saved run has the weights
         training = fit(folder, resumed)
         assert resumed.step == 12 - stop // 3 * 3
         assert torch.equal(weights(training.raw), weights(whole.raw))
@@ -335,34 +335,34 @@ def test_another_run_is_refused(tmp_path):
         ({"steps": 13}, "steps = 12, and steps = 13"),
         ({"betas": (0.9, 0.999)}, "betas"),
     ):
-        with pytest.raises(CourseError, match=rf"checkpoint\.pt was begun with .*{message}"):
+        with pytest.raises(CourseError, match=rf"run\.pt was begun with .*{message}"):
             fit(tmp_path, settings=replace(QUICK, **changes))
     with pytest.raises(CourseError, match="objective = Regression, and objective = Game"):
         fit(tmp_path, Game())
-    with pytest.raises(CourseError, match=r"checkpoint\.pt holds a model of another form"):
+    with pytest.raises(CourseError, match=r"run\.pt holds a model of another form"):
         fit(tmp_path, Regression(n_in=4))
     other = Pairs()
     other.x = other.x + 1
     with pytest.raises(CourseError, match="begun with other data"):
         fit(tmp_path, data=other)
-    fit(tmp_path, settings=replace(QUICK, log_every=1, checkpoint_every=1, sheet_every=1))
+    fit(tmp_path, settings=replace(QUICK, log_every=1, save_every=1, sheet_every=1))
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def test_a_damaged_file_is_named(tmp_path):
     fit(tmp_path)
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / "run.pt"
     whole = path.read_bytes()
-    place = whole.index(checkpoint.load(path)["model"]["weight"].numpy().tobytes())
+    place = whole.index(saved_run.load(path)["model"]["weight"].numpy().tobytes())
     flipped = bytearray(whole)
     flipped[place + 3] ^= 1  # one bit of one weight
     for damaged in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1], bytes(flipped)):
         path.write_bytes(damaged)
-        with pytest.raises(CourseError, match=r"checkpoint\.pt is damaged .*Delete it"):
+        with pytest.raises(CourseError, match=r"run\.pt is damaged .*Delete it"):
             fit(tmp_path)
     path.write_bytes(whole)
     for other in ({"step": 3}, {**torch.load(path), "format": 99}):
         torch.save(other, path)
-        with pytest.raises(CourseError, match="not a checkpoint of format 1"):
+        with pytest.raises(CourseError, match="not a saved run of format 1"):
             fit(tmp_path)
 
 
@@ -388,9 +388,9 @@ def test_minutes_fix_the_number_of_steps_once(tmp_path):
 def test_the_log_holds_means_over_its_steps(tmp_path):
     training = fit(tmp_path)
     assert [line["step"] for line in training.history] == [5, 10, 12]
-    progress = [line["progress"] for line in training.history]
-    # Step t is made at progress t / 12: means of 0..4, 5..9, 10..11; figures are float32.
-    assert progress == pytest.approx([2 / 12, 7 / 12, 10.5 / 12], rel=1e-6)
+    done = [line["done"] for line in training.history]
+    # Step t is made when t / 12: means of 0..4, 5..9, 10..11; figures are float32.
+    assert done == pytest.approx([2 / 12, 7 / 12, 10.5 / 12], rel=1e-6)
     assert training.history[1]["learning_rate"] == QUICK.learning_rate_at(9)
     assert all(line["samples_per_second"] > 0 for line in training.history)
     assert training.seconds > 0
@@ -406,7 +406,7 @@ class Pictures(Objective):
         self.model = nn.Conv2d(2, 4, 3)
         self.inputs, self.autocast = [], []
 
-    def loss(self, player, batch, *, progress, generator):
+    def loss(self, player, batch, *, done, generator):
         self.inputs.append(batch)
         self.autocast.append(torch.is_autocast_enabled("cpu"))
         return self.model(batch).float().square().mean(), {}
@@ -421,7 +421,7 @@ def test_images_are_laid_out_channels_last_and_shown(tmp_path):
     images = torch.rand(20, 2, 8, 8)
     training = fit(tmp_path, objective, replace(QUICK, sheet_every=5), images)
     names = [f"sheet_{step:06d}.png" for step in (5, 10, 12)]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl", *names]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "run.pt", *names]
     for tensor in (objective.inputs[0], training.raw.weight):
         assert tensor.is_contiguous(memory_format=torch.channels_last)
 
@@ -509,4 +509,4 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"parameters outside of objective\.model"):
         fit(tmp_path, objective)
     with pytest.raises(NotImplementedError):
-        Objective().loss("model", torch.zeros(1), progress=0.0, generator=torch.Generator())
+        Objective().loss("model", torch.zeros(1), done=0.0, generator=torch.Generator())

@@ -3,18 +3,16 @@
 import pytest
 import torch
 
-from course_lib.inference import bicubic_downsampling, latent_divergence
+from course_lib.inference import latent_divergence
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.pretrained import build
 from course_lib.models.stacked_vae import stacked_vae
+from course_lib.operators import bicubic_downsampling
 from course_lib.rng import generator_from
 from course_lib.training.recipes import find_recipe, measurement_encoders
 from course_lib.training.recipes.measurement_encoders import (
     ENCODER_RECIPES,
     LatentDivergence,
-    hole,
-    noiseless,
-    noisy_downsampling,
     start_from_prior,
 )
 
@@ -55,30 +53,11 @@ def x():
     return torch.rand(6, 1, 64, 64, generator=generator_from(2))
 
 
-def test_missing_square(x):
-    """24 x 24 pixels in the middle are lost, all others are seen as they are."""
-    op = hole()
-    lost = op.A(torch.ones(1, 1, 64, 64)) == 0
-    assert lost.sum() == 24**2
-    assert lost[..., 20:44, 20:44].all()
-    assert torch.equal(op.A(x)[~lost.expand_as(x)], x[~lost.expand_as(x)])
-    assert noiseless(op)
-
-
-def test_noise(x):
-    op = noisy_downsampling(8, 0.05)
-    assert not noiseless(op)
-    assert noiseless(bicubic_downsampling((1, 64, 64), 8))
-    residual = op(x, generator=generator_from(3)) - op.A(x)
-    # 384 draws: the standard error of a standard deviation is 1 / sqrt(2 n) = 3.6 % of it.
-    assert residual.std().item() == pytest.approx(0.05, rel=0.15)
-
-
 def test_loss_is_the_divergence_and_leaves_the_prior_alone(hvae, x, monkeypatch):
     monkeypatch.setattr(measurement_encoders, "load_pretrained", lambda name, device: hvae)
     model, op = encoder(8, [8], [False]), bicubic_downsampling((1, 64, 64), 8)
     objective = LatentDivergence(model, x, prior="tiny", op=op)
-    loss, figures = objective.loss("model", x, progress=0.0, generator=generator_from(4))
+    loss, figures = objective.loss("model", x, done=0.0, generator=generator_from(4))
     nats = latent_divergence(hvae, model, x, op.A(x), generator=generator_from(4))
     torch.testing.assert_close(loss, nats.sum(1).mean())
     for index in range(3):

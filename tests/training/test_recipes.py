@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d
 from typer.testing import CliRunner
 
 from course_lib.cli import app
 from course_lib.data import load_crops
+from course_lib.data.views import Halved
 from course_lib.data.worlds import ImageSet, load_world
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
 from course_lib.project import CourseError
 from course_lib.rng import generator_from
 from course_lib.training import release
+from course_lib.training.elbo import follow_residual, negative_elbo
 from course_lib.training.recipes import RECIPES, diffusion, find_recipe, gans
-from course_lib.training.recipes.vaes import follow_residual, negative_elbo
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tiny_worlds(monkeypatch, tmp_path):
     """Every set of images is 48 crops of the bundled photographs, with made-up labels."""
     images = (load_crops(48).images * 255).round().byte()
 
-    def load(name, split="train", n=None, *, root=None, quiet=False):
+    def load(name, split="train", n=None, *, root=None, progress=False):
         chosen = images.expand(-1, 3, -1, -1) if name.endswith("colour") else images
         return ImageSet(chosen, name, "test", labels=torch.arange(48) % 36)
 
@@ -40,12 +40,12 @@ def tiny_worlds(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_trains_and_ships(name, tiny_worlds):
+def test_recipe_trains_and_releases(name, tiny_worlds):
     """Three steps: weights move, stay finite, and come back from the file with figures."""
     recipe = find_recipe(name)
     few = min(64, recipe.settings.batch_size)  # where a recipe has batches for a GPU
     recipe = replace(recipe, settings=replace(recipe.settings, batch_size=few))
-    training = release.run_recipe(recipe, tiny_worlds / "run", steps=3, quiet=True)
+    training = release.run_recipe(recipe, tiny_worlds / "run", steps=3, progress=False)
     assert training.steps == 3
     assert training.skipped == 0
     with torch.random.fork_rng(devices=[]):
@@ -64,7 +64,7 @@ def test_recipe_trains_and_ships(name, tiny_worlds):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_shipped_card_belongs_to_its_recipe(name):
+def test_released_card_belongs_to_its_recipe(name):
     """The file that comes with the course was made by the recipe as it stands."""
     card, recipe = json.loads((WEIGHTS / f"{name}.json").read_text()), find_recipe(name)
     assert card["architecture"] == recipe.architecture
@@ -107,19 +107,10 @@ def test_noise_level_follows_the_residual():
 def test_denoisers_are_told_the_true_mean_and_deviation(name):
     """Of the pixels of their world at half resolution: a wrong deviation destroys samples."""
     arguments = find_recipe(f"diffusion_{name}32").arguments
-    x = diffusion.Halved(load_world(name, "test", 64, quiet=True))[torch.arange(64)]
+    x = Halved(load_world(name, "test", 64, progress=False))[torch.arange(64)]
     # 64 images, whose mean brightness varies by 0.1: 0.0125 of the mean, more of its extremes
     assert x.mean().item() == pytest.approx(arguments["data_mean"], abs=0.04)
     assert x.std().item() == pytest.approx(arguments["data_std"], abs=0.02)
-
-
-def test_batches_of_either_size():
-    """By the number of the first image; either way they cost the same, up to a rounded quarter."""
-    x = load_crops(7).images
-    set_of_both = diffusion.EitherSize(x)
-    assert len(set_of_both) == 7
-    torch.testing.assert_close(set_of_both[torch.tensor([2, 3])], avg_pool2d(x[2:4], 2))
-    assert torch.equal(set_of_both[torch.tensor([3, 2, 0, 1, 4])], x[torch.tensor([3, 2])])
 
 
 def test_nearest_training_image():

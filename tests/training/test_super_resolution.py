@@ -9,8 +9,8 @@ from torch.nn.functional import mse_loss
 
 from course_lib.models import SRResNet, SuperResolutionFlow
 from course_lib.models.flow import LOW_STD
+from course_lib.operators import bicubic_downsampling
 from course_lib.rng import generator_from
-from course_lib.training.recipes.classifier import sensor
 from course_lib.training.recipes.super_resolution import (
     WIDE_STD,
     NegativeLogLikelihood,
@@ -19,6 +19,10 @@ from course_lib.training.recipes.super_resolution import (
     low_std,
     rows,
 )
+
+
+def sensor(factor: int, x: torch.Tensor):
+    return bicubic_downsampling(tuple(x.shape[1:]), factor)
 
 
 def images(n: int) -> torch.Tensor:
@@ -34,7 +38,7 @@ def test_loss_of_a_flow_is_its_likelihood():
     """Once the low-resolution term is narrow: the mean over factors of -log p(x | y) / n."""
     model, x = small_flow(), images(5)
     objective = NegativeLogLikelihood(model, x)
-    loss, figures = objective.loss("model", x, progress=0.75, generator=generator_from(3))
+    loss, figures = objective.loss("model", x, done=0.75, generator=generator_from(3))
     between = x + (torch.rand(x.shape, generator=generator_from(3)) - 0.5) / 255
     nats = [-model.log_prob(between, sensor(f, x).A(x)).mean() for f in model.factors]
     # The Gaussian term, of size 1e3, is a mean of squares here and a sum there: float32.
@@ -62,9 +66,7 @@ def test_nats_of_a_gaussian():
 def test_loss_of_a_regression_is_its_error():
     model = SRResNet(factor=4, channels=4, blocks=1).eval()
     x = images(3)
-    loss, figures = SquaredError(model, x).loss(
-        "model", x, progress=0.0, generator=generator_from(0)
-    )
+    loss, figures = SquaredError(model, x).loss("model", x, done=0.0, generator=generator_from(0))
     torch.testing.assert_close(loss, mse_loss(model(sensor(4, x).A(x)), x))
     assert figures["mse"] == loss
 

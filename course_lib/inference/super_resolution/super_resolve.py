@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 
 from course_lib.models.hvae import HVAE
 from course_lib.models.vae import reparameterise
-from course_lib.operators import Downsampling, LinearOperator, Operator, bicubic_kernel, wrap_kernel
+from course_lib.operators import LinearOperator, Operator, bicubic_downsampling
 from course_lib.rng import generator_from, normal_like
 
 Reduction = Literal["sum", "mean"]
@@ -129,11 +129,6 @@ def super_resolve(
     if op is None:
         op = bicubic_downsampling(hvae.img_size, hvae.img_size[-1] // y.shape[-1])
     return consistency_projection(op, x, y)
-
-
-def bicubic_downsampling(img_size: tuple[int, int, int], factor: int) -> Downsampling:
-    """The operator of super-resolution in this book: cubic prefilter, then every s-th pixel."""
-    return Downsampling(img_size, factor, wrap_kernel(bicubic_kernel(factor), img_size[-2:]))
 
 
 def consistency_projection(op: LinearOperator, x: Tensor, y: Tensor) -> Tensor:

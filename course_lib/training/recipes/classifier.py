@@ -1,40 +1,20 @@
 """The reader of plates: the posterior over characters, learned from many examples."""
 
 import torch
-from torch import Generator, LongTensor, Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import nll_loss
 
+from course_lib.data.views import Labelled
 from course_lib.models.classifier import PlateReader
-from course_lib.operators import Downsampling, bicubic_kernel, wrap_kernel
-from course_lib.project import CourseError
+from course_lib.operators import bicubic_downsampling
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 FACTORS = (1, 2, 4, 8, 16)
 LARGEST_NOISE = 0.2
-
-
-class Labelled:
-    """A set of images that hands out its labels too."""
-
-    def __init__(self, images: Dataset) -> None:
-        if getattr(images, "labels", None) is None:
-            raise CourseError("The reader learns from labelled plates; these images have no label.")
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: LongTensor) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.images.labels[index]
-
-
-def sensor(factor: int, like: Tensor) -> Downsampling:
-    """x1 / factor with the bicubic prefilter, for images of the size and device of `like`."""
-    kernel = bicubic_kernel(factor) if factor > 1 else torch.ones(1, 1, 1, 1)
-    kernel = wrap_kernel(kernel, tuple(like.shape[-2:])).to(like.device)
-    return Downsampling(tuple(like.shape[1:]), factor, kernel=kernel)
 
 
 class CrossEntropy(Objective):
@@ -42,15 +22,16 @@ class CrossEntropy(Objective):
 
     def __init__(self, model: PlateReader, held_out: Tensor) -> None:
         self.model = model
-        self.sensors = [sensor(factor, held_out) for factor in FACTORS]
+        size, device = tuple(held_out.shape[1:]), held_out.device
+        self.ops = [bicubic_downsampling(size, s, device=device) for s in FACTORS]
 
     def loss(
-        self, player: str, batch: tuple[Tensor, Tensor], *, progress: float, generator: Generator
+        self, player: str, batch: tuple[Tensor, Tensor], *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x, character = batch
         place = generator.device
-        choice = torch.randint(len(self.sensors), (1,), generator=generator, device=place).item()
-        y = self.sensors[choice].A(x)
+        choice = torch.randint(len(self.ops), (1,), generator=generator, device=place).item()
+        y = self.ops[choice].A(x)
         sigma = LARGEST_NOISE * torch.rand(len(x), generator=generator, device=place) ** 2
         y = y + sigma.view(-1, 1, 1, 1) * normal_like(y, generator)
         log_p = self.model(y, sigma)
@@ -64,7 +45,7 @@ def evaluate(reader: PlateReader, held_out: Dataset) -> dict[str, Figure]:
     x, character = held_out[torch.arange(len(held_out))]
     figures = {}
     for factor, sigma in ((1, 0.0), (4, 0.01), (8, 0.01), (8, 0.05), (8, 0.1), (16, 0.01)):
-        clean = sensor(factor, x).A(x)
+        clean = bicubic_downsampling(tuple(x.shape[1:]), factor).A(x)
         y = clean + sigma * normal_like(clean, generator_from(factor))
         log_p = torch.cat([reader(part, sigma) for part in y.split(256)])
         right = (log_p.argmax(1) == character).float().mean().item()

@@ -4,46 +4,22 @@ import math
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from course_lib.batch import per_image
+from course_lib.data.views import EitherSize, Halved
 from course_lib.diffusion import potential, sample
 from course_lib.metrics import psnr
 from course_lib.models.denoiser import Denoiser
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 NOISE = (-0.8, 1.5)  # mean and standard deviation of log(sigma / data_std) in training
 SIGMA_MAX = 10.0  # where sampling starts: 50 times the deviation of a pixel
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5)  # of noise, at which the card says how well it is removed
 MEASURED = {"samples": 64, "sampling_steps": 24, "potentials": 64, "n_steps": 8}
-
-
-class Halved:
-    """A set of images at half the resolution, by means over 2 x 2 pixels."""
-
-    def __init__(self, images: Dataset) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        return avg_pool2d(self.images[index], 2)
-
-
-class EitherSize(Halved):
-    """A set that is handed out at both resolutions, for networks that take any size.
-
-    A batch is at half the resolution if the number of its first image is even. Otherwise it is
-    the first quarter as it is, so that both kinds cost the same.
-    """
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        if index[0] % 2 == 0:
-            return super().__getitem__(index)
-        return self.images[index[: math.ceil(len(index) / 4)]]
 
 
 class DenoisingLoss(Objective):
@@ -61,7 +37,7 @@ class DenoisingLoss(Objective):
         self.model = model
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         mean, std = NOISE
         draw = normal_like(batch[:, 0, 0, 0], generator)

@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
+from course_lib.data.views import Labelled
 from course_lib.inference import map_z
 from course_lib.metrics import average_pairwise_distance, psnr
 from course_lib.models.gan import GAN
-from course_lib.models.pretrained import load_pretrained
+from course_lib.models.reading import read_samples
 from course_lib.operators import Denoising
+from course_lib.protocols import Batch, Dataset
 from course_lib.rng import generator_from
-from course_lib.training.loop import Batch, Dataset, Objective, Settings
-from course_lib.training.recipes.classifier import Labelled
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 INVERTED = 16  # held-out images that are looked for in the range
 INVERSION = {"sigma": 0.02, "restarts": 8, "steps": 150}
@@ -46,7 +47,7 @@ class RelativisticGame(Objective):
         }
 
     def loss(
-        self, player: str, batch: Batch, *, progress: float, generator: Generator
+        self, player: str, batch: Batch, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x, label = batch if isinstance(batch, tuple) else (batch, None)
         z = self.model.prior(len(x), generator=generator)
@@ -111,35 +112,6 @@ def evaluate_plates(gan: GAN, held_out: Dataset) -> dict[str, Figure]:
         right = (read.character == labels).float().mean().item()
         figures["right_character"] = Figure(right, "", data, n)
     return figures
-
-
-class Reading(NamedTuple):
-    """What the reader of plates sees in a set of samples."""
-
-    character: Tensor  # the most probable one of each sample
-    confidence: Tensor  # its probability
-    readable: float  # part of the samples with a confidence above 0.9
-    characters: int  # how many are drawn at least a fifth as often as all would be on average
-    entropy: float  # of the frequencies of the characters, in nats; log 36 where all are equal
-
-
-@torch.no_grad()
-def read_samples(samples: Tensor) -> Reading:
-    """Mode coverage: which characters do samples of plates show, and how often?"""
-    reader = load_pretrained("classifier_plates", samples.device)
-    log_p = torch.cat([reader(part) for part in samples.split(256)])
-    confidence, character = log_p.exp().max(1)
-    clear = confidence > 0.9
-    counts = torch.bincount(character[clear], minlength=log_p.shape[1]).double()
-    alive = (counts > 0) & (counts >= counts.sum() / (5 * len(counts)))
-    frequencies = counts / counts.sum().clamp(min=1)
-    return Reading(
-        character,
-        confidence,
-        clear.double().mean().item(),
-        int(alive.sum()),
-        -torch.special.xlogy(frequencies, frequencies).sum().item(),
-    )
 
 
 def gan_recipe(name: str, description: str, **changes) -> Recipe:

@@ -7,12 +7,14 @@ from torch.distributions import Normal, kl_divergence
 from course_lib.metrics import average_pairwise_distance, psnr
 from course_lib.models.hvae import HVAE
 from course_lib.models.pretrained import load_pretrained
+from course_lib.models.reading import read_samples
 from course_lib.models.stacked_vae import start_from_vae
 from course_lib.models.vae import reparameterise
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
-from course_lib.training.loop import Dataset, Objective, Settings
-from course_lib.training.recipes.gans import read_samples
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 OPENING = {8: 0.02, 16: 0.1}  # part of the training after which groups begin to open
 TIME_TO_OPEN = 0.1
@@ -49,7 +51,7 @@ class CoarseFirst(Objective):
         self.model, self.held_out, self.noise_floor = model, held_out, noise_floor
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         n = batch[0].numel()
         drawn, vector_only = batch.tensor_split([len(batch) // WHOLE])
@@ -62,7 +64,7 @@ class CoarseFirst(Objective):
         def draw(index: int, state: Tensor, prior: Normal) -> Tensor:
             nonlocal priced
             side = sides[index]
-            open_ = openness(side, progress) * (lot >= CUT.get(side, 0.0))
+            open_ = openness(side, done) * (lot >= CUT.get(side, 0.0))
             if not open_.any():
                 return prior.mean
             q = decoder.dec_blocks[index].posterior(state, features[side], prior)
@@ -108,9 +110,9 @@ class CoarseFirst(Objective):
         return torch.cat([shown, model.reconstruct(shown), *drawn])
 
 
-def openness(side: int, progress: float) -> float:
+def openness(side: int, done: float) -> float:
     """How far the groups of a side are open, from 0 to 1; those at 1 x 1 always are."""
-    return 1.0 if side == 1 else min(1.0, max(0.0, (progress - OPENING[side]) / TIME_TO_OPEN))
+    return 1.0 if side == 1 else min(1.0, max(0.0, (done - OPENING[side]) / TIME_TO_OPEN))
 
 
 @torch.no_grad()

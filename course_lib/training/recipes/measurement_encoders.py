@@ -1,25 +1,30 @@
 """Encoders that tell the first latents of a hierarchical VAE from a measurement."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from course_lib.inference import bicubic_downsampling, latent_divergence, super_resolve
+from course_lib.inference import latent_divergence, super_resolve
 from course_lib.metrics import average_pairwise_distance, lr_psnr, psnr
 from course_lib.models.hvae import HVAE
 from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.pretrained import load_pretrained
-from course_lib.operators import Downsampling, GaussianNoise, Inpainting, LinearOperator
+from course_lib.operators import (
+    GaussianNoise,
+    LinearOperator,
+    bicubic_downsampling,
+    central_hole,
+)
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 IMG_SIZE = (1, 64, 64)
 SIDES = [1] * 10 + [8] * 2 + [16]  # of the groups of both priors
-HOLE = slice(20, 44)  # rows and columns of the square that is lost
 
 
 class LatentDivergence(Objective):
@@ -35,7 +40,7 @@ class LatentDivergence(Objective):
         self.hvae = load_pretrained(prior, held_out.device)
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(batch.device.type, enabled=False):
             y = self.op(batch, generator=generator)
@@ -47,13 +52,9 @@ class LatentDivergence(Objective):
         """Eight held-out images, what was measured of them, and five draws for each."""
         shown = self.held_out[:8]
         y = self.op(shown, generator=generator_from(1))
-        drawn = super_resolve(self.hvae, model, y, 5, op=self.op, consistent=noiseless(self.op))
+        noiseless = self.op.noise_model is None
+        drawn = super_resolve(self.hvae, model, y, 5, op=self.op, consistent=noiseless)
         return torch.cat([shown, self.op.A_dagger(y), *drawn])
-
-
-def noiseless(op: LinearOperator) -> bool:
-    """Whether samples may be projected onto the measurement."""
-    return op.noise_model is None
 
 
 def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], dict[str, Figure]]:
@@ -126,18 +127,6 @@ def encoder_recipe(
     )
 
 
-def hole() -> Inpainting:
-    """A square in the middle of the face is lost."""
-    mask = torch.ones(IMG_SIZE)
-    mask[:, HOLE, HOLE] = 0
-    return Inpainting(mask)
-
-
-def noisy_downsampling(factor: int, sigma: float) -> Downsampling:
-    """Super-resolution of a noisy measurement."""
-    return replace(bicubic_downsampling(IMG_SIZE, factor), noise_model=GaussianNoise(sigma))
-
-
 # Of a small measurement the first stage keeps the resolution.
 SLIM = {"maps": 8, "middle": 32, "k": 12}
 AT_16 = {"channels": [64, 96], "halves": [False, True], **SLIM}
@@ -160,7 +149,7 @@ ENCODER_RECIPES = [
     encoder_recipe(
         "encoder_portraits64_hole",
         "Latents of hvae_portraits64 from portraits without the middle of the face",
-        hole(),
+        central_hole(IMG_SIZE, 24),
         world="portraits",
         steps=3000,
         **AT_64,
@@ -169,7 +158,7 @@ ENCODER_RECIPES = [
         encoder_recipe(
             f"encoder_plates64_x{factor}",
             f"Latents of hvae_plates64 from plates at 1/{factor}, noise {sigma}",
-            noisy_downsampling(factor, sigma),
+            bicubic_downsampling(IMG_SIZE, factor, GaussianNoise(sigma)),
             world="plates",
             steps=3000,
             **form,

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.protocols import Dataset
+from course_lib.training.objective import Objective
+from course_lib.training.settings import Settings
 
 
 class Figure(NamedTuple):

@@ -8,10 +8,12 @@ from course_lib.data.degradations import Damaged, faded, old_photo, shifted_old_
 from course_lib.metrics import psnr, ssim
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.translation import LatentTranslation
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.elbo import follow_residual, negative_elbo, warm_up
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
-from course_lib.training.recipes.vaes import follow_residual, negative_elbo
+from course_lib.training.settings import Settings
 
 
 class DenoisingLoss(Objective):
@@ -21,7 +23,7 @@ class DenoisingLoss(Objective):
         self.model, self.held_out = model, held_out
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         damaged = draw_damage(batch, generator)
         mse = mse_loss(self.model(damaged.image, damaged.mask), batch)
@@ -47,9 +49,9 @@ class TranslationLoss(Objective):
         return {part: list(getattr(self.model, part).parameters()) for part in parts}
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        model, beta = self.model, min(1.0, progress / 0.1)
+        model, beta = self.model, warm_up(done)
         if player == "clean":
             loss, figures = negative_elbo(model.clean, batch, beta, generator)
             return loss, {"clean_mse": figures["mse"]}

@@ -8,9 +8,11 @@ from torch import Generator, Tensor
 from course_lib.models.pretrained import load_pretrained
 from course_lib.models.structured_vae import StructuredVAE
 from course_lib.models.vae import gaussian, reparameterise
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
-from course_lib.training.loop import Dataset, Objective, Settings
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 
 class ResidualLikelihood(Objective):
@@ -26,7 +28,7 @@ class ResidualLikelihood(Objective):
         self.model, self.held_out = model, held_out
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = reparameterise(self.model.encode(batch), generator)
         return -self.model.decode(z).log_prob(batch).mean(), {}

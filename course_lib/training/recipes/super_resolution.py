@@ -10,10 +10,12 @@ from torch.nn.functional import mse_loss
 from course_lib.metrics import average_pairwise_distance, lr_psnr, psnr
 from course_lib.models.flow import LOW_STD, SuperResolutionFlow
 from course_lib.models.srresnet import SRResNet
+from course_lib.operators import bicubic_downsampling
+from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
-from course_lib.training.loop import Dataset, Objective, Settings
-from course_lib.training.recipes.classifier import sensor
+from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.settings import Settings
 
 FACTORS = (4, 8, 16)
 TEMPERATURE = 0.8  # at which the source samples faces
@@ -30,18 +32,19 @@ class NegativeLogLikelihood(Objective):
 
     def __init__(self, model: SuperResolutionFlow, held_out: Tensor) -> None:
         self.model, self.held_out = model, held_out
-        self.sensors = [sensor(factor, held_out) for factor in model.factors]
+        size, device = tuple(held_out.shape[1:]), held_out.device
+        self.ops = [bicubic_downsampling(size, s, device=device) for s in model.factors]
         model.initialise(held_out)  # not from the first batch: each process has another one
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        std = low_std(progress)
+        std = low_std(done)
         noise = torch.rand(batch.shape, generator=generator, device=generator.device)
         x = batch + (noise.to(batch) - 0.5) / 255  # a density needs values between the grey levels
         nats, error = [], []
-        for (low, details), camera in zip(self.model.densities(x), self.sensors, strict=True):
-            y = camera.A(batch)
+        for (low, details), op in zip(self.model.densities(x), self.ops, strict=True):
+            y = op.A(batch)
             error.append(mse_loss(low, y))
             nats.append(-details.mean() + low[0].numel() * gaussian_nats(error[-1], std))
         loss = torch.stack(nats).mean() / batch[0].numel()
@@ -57,12 +60,14 @@ class SquaredError(Objective):
 
     def __init__(self, model: SRResNet, held_out: Tensor) -> None:
         self.model, self.held_out = model, held_out
-        self.sensor = sensor(model.factor, held_out)
+        self.op = bicubic_downsampling(
+            tuple(held_out.shape[1:]), model.factor, device=held_out.device
+        )
 
     def loss(
-        self, player: str, batch: Tensor, *, progress: float, generator: Generator
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        mse = mse_loss(self.model(self.sensor.A(batch)), batch)
+        mse = mse_loss(self.model(self.op.A(batch)), batch)
         return mse, {"mse": mse.detach()}
 
     def preview(self, model: SRResNet) -> Tensor:
@@ -70,9 +75,9 @@ class SquaredError(Objective):
         return rows(self.held_out, (model.factor,), lambda y, _: model(y))
 
 
-def low_std(progress: float) -> float:
+def low_std(done: float) -> float:
     """Width of the low-resolution term: from wide to narrow along a geometric sequence."""
-    return LOW_STD * (WIDE_STD / LOW_STD) ** max(0.0, 1 - 2 * progress)
+    return LOW_STD * (WIDE_STD / LOW_STD) ** max(0.0, 1 - 2 * done)
 
 
 def gaussian_nats(mse: Tensor, std: float) -> Tensor:
@@ -91,7 +96,8 @@ def rows(x: Tensor, factors: Sequence[int], answer: Callable[[Tensor, int], Tens
     """A contact sheet: eight images; for each factor, their large pixels and the answers."""
     shown = [x[:8]]
     for factor in factors:
-        y = sensor(factor, x).A(x[:8])
+        op = bicubic_downsampling(tuple(x.shape[1:]), factor, device=x.device)
+        y = op.A(x[:8])
         shown += [y.repeat_interleave(factor, -1).repeat_interleave(factor, -2), answer(y, factor)]
     return torch.cat(shown)
 
@@ -105,8 +111,8 @@ def evaluate_flow(flow: SuperResolutionFlow, held_out: Dataset) -> dict[str, Fig
     figures, n = {}, len(x)
     data = f"held-out images, {SAMPLES} samples each, temperature {TEMPERATURE}"
     for factor in FACTORS:
-        camera = sensor(factor, x)
-        y = camera.A(x)
+        op = bicubic_downsampling(tuple(x.shape[1:]), factor)
+        y = op.A(x)
         nats = torch.cat(
             [
                 -flow.log_prob(part, low)
@@ -119,7 +125,7 @@ def evaluate_flow(flow: SuperResolutionFlow, held_out: Dataset) -> dict[str, Fig
         measured = {
             "psnr_sample": (psnr(samples[0], x), "dB"),
             "psnr_mean": (psnr(samples.mean(0), x), "dB"),
-            "lr_psnr": (lr_psnr(samples[0], y, camera.A), "dB"),
+            "lr_psnr": (lr_psnr(samples[0], y, op.A), "dB"),
             "diversity": (1e4 * average_pairwise_distance(samples), "1e-4, mean square"),
         }
         for name, (values, unit) in measured.items():
@@ -131,17 +137,17 @@ def evaluate_flow(flow: SuperResolutionFlow, held_out: Dataset) -> dict[str, Fig
 def evaluate_regression(model: SRResNet, held_out: Dataset) -> dict[str, Figure]:
     """PSNR and consistency beside those of bicubic interpolation."""
     x = held_out[torch.arange(len(held_out))]
-    camera = sensor(model.factor, x)
-    y = camera.A(x)
+    op = bicubic_downsampling(tuple(x.shape[1:]), model.factor)
+    y = op.A(x)
     answers = {
         "network": torch.cat([model(part) for part in y.split(64)]),
-        "bicubic": model.factor**2 * camera.A_adjoint(y),  # the prefilter, read as interpolation
+        "bicubic": model.factor**2 * op.A_adjoint(y),  # the prefilter, read as interpolation
     }
     figures = {}
     for name, answer in answers.items():
         for metric, values in (
             ("psnr", psnr(answer, x)),
-            ("lr_psnr", lr_psnr(answer, y, camera.A)),
+            ("lr_psnr", lr_psnr(answer, y, op.A)),
         ):
             figures[f"{metric}_{name}"] = Figure(
                 values.mean().item(), "dB", "held-out images", len(x)

@@ -8,7 +8,6 @@ import torch
 from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.diverse_super_resolution import aliasing_sensor, dense
 from course_lib.inference import (
-    bicubic_downsampling,
     consistency_projection,
     draw_images,
     expected_consistency,
@@ -19,7 +18,12 @@ from course_lib.inference import (
 from course_lib.metrics import lr_psnr, psnr
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.operators import Downsampling, Inpainting, gaussian_kernel
+from course_lib.operators import (
+    Downsampling,
+    Inpainting,
+    bicubic_downsampling,
+    gaussian_kernel,
+)
 from course_lib.rng import generator_from
 
 MANY = 20_000
