@@ -104,4 +104,4 @@ def test_what_a_base_has_is_not_written(tmp_path):
 def test_what_only_training_needs_is_left_out():
     gan = load_pretrained("gan_plates64_conditional")
     assert gan.discriminator is None
-    assert gan.sample(2, generator=generator_from(0)).shape == (2, 1, 64, 64)
+    assert gan.sample(2, generator=generator_from(0), label=torch.arange(2)).shape == (2, 1, 64, 64)
