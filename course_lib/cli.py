@@ -231,12 +231,12 @@ def potential(
         str, typer.Option(help="A file published by EDM, or the name of weights of the course.")
     ],
     label: Annotated[int | None, typer.Option(help="Class, for a model with classes.")] = None,
-    steps: Annotated[int, typer.Option(help="Of the solver, 6 evaluations each.")] = 10,
-    probes: Annotated[int, typer.Option(help="Random vectors for the trace.")] = 4,
-    sigma: Annotated[float, typer.Option(help="Noise level of the law, for [0, 1].")] = 0.002,
-    seed: Annotated[int, typer.Option(help="Of probes and dequantisation.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of the solver, 6 evaluations each.")] = 10,
+    probes: Annotated[int, typer.Option(help="Random probes for the trace.")] = 4,
+    sigma: Annotated[float, typer.Option(help="Noise level of the density, for [0, 1].")] = 0.002,
+    seed: Annotated[int, typer.Option(help="Seed of probes and dequantisation.")] = 0,
 ) -> None:
-    """What a diffusion model thinks of an image: -log p, in nats and in bits."""
+    """Log-likelihood of an image under a diffusion model: -log p, in nats and in bits."""
     from course_lib.data.real import read_image
     from course_lib.diffusion import bits_per_dimension, dequantise, estimate_potential
     from course_lib.models.published.diffusion import load_denoiser
@@ -249,8 +249,8 @@ def potential(
     found = estimate_potential(
         denoiser, x, steps, probes, generator, sigma_min=sigma, progress=True
     )
-    nats, n = found.nats.item(), x.numel()
-    bits = bits_per_dimension(found.nats, n).item()
+    nats, n = found.value.item(), x.numel()
+    bits = bits_per_dimension(found.value, n).item()
     typer.echo(f"{checkpoint}: {notes}")
     typer.echo(f"{image.name}: {channels} x {side} x {side} values in [0, 1], dequantised")
     typer.echo(f"-log p = {nats:.1f} nats, {nats / n:.4f} nats or {bits:.3f} bits per dimension")

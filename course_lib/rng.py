@@ -15,7 +15,7 @@ def normal_like(x: Tensor, generator: Generator) -> Tensor:
     return draw.to(x.device)
 
 
-def check_generator(caller: str, generator: Generator) -> None:
+def check_generator(caller: str, generator: Generator | None) -> None:
     """Refuse None, which would silently mean the global seed."""
     if not isinstance(generator, Generator):
         raise TypeError(

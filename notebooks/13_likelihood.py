@@ -32,6 +32,7 @@ import torch
 from course_lib.book import budget_card
 from course_lib.diffusion import (
     EDM,
+    Hutchinson,
     bits_per_dimension,
     estimate_potential,
     noise_levels,
@@ -211,9 +212,8 @@ by_flow = {
     world: sample(
         denoiser,
         (8, 1, 32, 32),
+        noise_levels(24, 10.0),
         generator=generator_from(3),
-        n_steps=24,
-        sigma_max=10.0,
         mean=denoiser.data_mean,
     )
     for world, denoiser in models.items()
@@ -283,7 +283,7 @@ exact = world.potential(image, 0.001)
 for steps in (4, 6, 8, 10):
     found = estimate_potential(world, image, steps, "exact")
     print(
-        f"{6 * steps + 1} evaluations: {found.nats.item():.2f} nats,"
+        f"{6 * steps + 1} evaluations: {found.value.item():.2f} nats,"
         f" exact {exact.item():.2f}"
     )
 
@@ -372,7 +372,7 @@ check_trace(trace)
 # %% tags=["nbval-check-output"]
 probes = rademacher((1, 16, 16), 500, generator=generator_from(5))
 pair = world.sample(2, generator=generator_from(6), sigma=0.001)
-found = estimate_potential(world, pair, 8, probes=probes)
+found = estimate_potential(world, pair, 8, Hutchinson(probes))
 S, weights = world.spectrum, half_spectrum_weights((16, 16))
 m = ((S + 80**2) / (S + 0.001**2)).log() / 2
 trace_m, norm_m = (weights * m).sum(), (weights * m**2).sum()

@@ -1,15 +1,13 @@
-"""Diffusion models as laws of images; all that is asked for is a denoiser E[x_0 | x]."""
+"""Diffusion models: densities and samples from a denoiser D(x, sigma) = E[x_0 | x] alone."""
 
 from course_lib.diffusion.probability_flow import (
-    Estimate,
-    bits_per_dimension,
-    denoise_with_trace,
-    dequantise,
+    PotentialEstimate,
     estimate_potential,
     potential,
     potential_gradient,
-    rademacher,
 )
+from course_lib.diffusion.quantisation import bits_per_dimension, dequantise
+from course_lib.diffusion.runge_kutta import AdaptiveSteps
 from course_lib.diffusion.samplers import (
     euler,
     heun,
@@ -28,11 +26,14 @@ from course_lib.diffusion.schedules import (
     denoiser_from_noise,
     denoiser_from_score,
 )
+from course_lib.diffusion.trace import Hutchinson, denoise_with_trace, rademacher
 
 __all__ = [
     "EDM",
+    "AdaptiveSteps",
     "Denoiser",
-    "Estimate",
+    "Hutchinson",
+    "PotentialEstimate",
     "Schedule",
     "SubVariancePreserving",
     "VarianceExploding",

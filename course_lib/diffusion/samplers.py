@@ -1,4 +1,4 @@
-"""Samples of a diffusion model: ways back from noise to an image, one step a line.
+"""Samplers of diffusion models: ways back from noise to an image, one step a line.
 
 All but `reverse_sde` run in the noise level, dx / dsigma = (x - D(x, sigma)) / sigma, from
 x ~ N(mean, sigma_max^2 I) to an image. `sigmas` are the levels on the way, as of `noise_levels`.
@@ -75,23 +75,24 @@ def stochastic_heun(
 ) -> Float[Tensor, "b c h w"]:
     """As `heun`, but each step first adds noise and then walks down from the higher level.
 
-    The law at each level stays what it was, and errors of earlier steps are forgotten.
+    The distribution at each level stays what it was, and errors of earlier steps are forgotten.
 
     Args:
-        churn: 0 is `heun`; a step raises sigma by the factor min(churn / n, sqrt(2) - 1).
-        churn_range: of levels at which noise is added.
-        noise_scale: of the added noise; a little above 1 makes up for a denoiser that removes
-            too much.
+        churn: 0 is `heun`; each of n steps first raises sigma to sigma (1 + gamma), with
+            gamma = min(churn / n, sqrt(2) - 1), by noise of variance sigma^2 ((1 + gamma)^2 - 1).
+        churn_range: levels at which noise is added.
+        noise_scale: factor on the added noise; a little above 1 makes up for a denoiser that
+            removes too much.
 
     Source: Karras et al. 2022, arXiv:2206.00364, algorithm 2.
     """
     check_generator("stochastic_heun", generator)
-    rise = min(churn / (len(sigmas) - 1), math.sqrt(2) - 1)
+    gamma = min(churn / (len(sigmas) - 1), math.sqrt(2) - 1)
     for now, then in pairwise(sigmas):
         if churn_range[0] <= now <= churn_range[1]:
-            higher = now * (1 + rise)
-            x = x + noise_scale * math.sqrt(higher**2 - now**2) * normal_like(x, generator)
-            now = higher
+            raised = now * (1 + gamma)
+            x = x + noise_scale * math.sqrt(raised**2 - now**2) * normal_like(x, generator)
+            now = raised
         x = _heun_step(denoiser, x, now, then)
     return x
 
@@ -106,7 +107,7 @@ def reverse_sde(
 ) -> Float[Tensor, "b c h w"]:
     """The reverse equation of a schedule by Euler and Maruyama, from times[0] down to times[-1].
 
-    The error in law falls as 1 / n.
+    The error of the distribution falls as 1 / n.
 
     Source: Anderson 1982, doi:10.1016/0304-4149(82)90051-5.
     """
@@ -121,11 +122,9 @@ def reverse_sde(
 def sample(
     denoiser: Denoiser,
     shape: tuple[int, int, int, int],
+    sigmas: Sequence[float] | None = None,
     *,
     generator: Generator,
-    n_steps: int = 18,
-    sigma_max: float = 40.0,
-    sigma_min: float = 0.001,
     mean: float = 0.5,
     sampler: Callable[[Denoiser, Tensor, Sequence[float]], Tensor] = heun,
     device: torch.device | str | None = None,
@@ -133,15 +132,15 @@ def sample(
     """Images of a given shape (n, C, H, W) from pure noise.
 
     Args:
-        mean: of the images, around which the noise is drawn; of little account where sigma_max is
-            large.
+        sigmas: noise levels on the way; by default `noise_levels(18)`.
+        mean: centre of the noise, of little account where sigmas[0] is large.
         sampler: `heun`, `euler`, or `functools.partial(stochastic_heun, generator=...)`.
-        device: of the denoiser; by default that of the generator.
+        device: device of the denoiser; by default that of the generator.
     """
     check_generator("sample", generator)
-    sigmas = noise_levels(n_steps, sigma_max, sigma_min)
-    start = normal_like(torch.empty(shape, device=device or generator.device), generator)
-    return sampler(denoiser, mean + sigma_max * start, sigmas)
+    sigmas = noise_levels(18) if sigmas is None else sigmas
+    noise = normal_like(torch.empty(shape, device=device or generator.device), generator)
+    return sampler(denoiser, mean + sigmas[0] * noise, sigmas)
 
 
 def _slope(denoiser: Denoiser, x: Tensor, sigma: float) -> Tensor:

@@ -13,8 +13,8 @@ With it come, from the horizon back to an image,
     the reverse equation             dx = (f x - g^2 grad log p_t) dt + g dw,   dt < 0,
     the probability-flow equation    dx = (f x - g^2 grad log p_t / 2) dt.
 
-w in the first one is a Brownian motion in reverse time. The second one has the same law at each t,
-as Fokker and Planck's equation shows (erratum E1: the sign is minus).
+w in the first one is a Brownian motion in reverse time. The second one has the same distribution
+at each t, as Fokker and Planck's equation shows (erratum E1: the sign is minus).
 
 Source: Song et al. 2021, arXiv:2011.13456; Karras et al. 2022, arXiv:2206.00364.
 """
@@ -29,14 +29,13 @@ from torch import Tensor
 from course_lib.batch import per_image
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # D(x, sigma), sigma one number or (B,)
-Time = float | Tensor  # of a whole batch
+Time = float | Tensor  # of a whole batch, or one for each image, (B,)
 
 
 class Schedule:
-    """A linear equation. A subclass says `scale`, `sigma`, `time`, `drift`, `diffusion`.
+    """A linear equation: `horizon` is the time of (nearly) pure noise, `start` > 0 that of images.
 
-    `horizon` is the time of (nearly) pure noise, `start` the time > 0 at which solvers stop. A
-    time is a number, or a tensor () or (B,), one for each image.
+    As it stands it has s = 1 and f = 0; a subclass gives `sigma`, `time` and `diffusion`.
     """
 
     horizon: float
@@ -44,7 +43,11 @@ class Schedule:
 
     def scale(self, t: Time) -> Tensor:
         """s(t)."""
-        raise NotImplementedError
+        return torch.ones_like(_time(t))
+
+    def drift(self, t: Time) -> Tensor:
+        """f(t), which multiplies x."""
+        return torch.zeros_like(_time(t))
 
     def sigma(self, t: Time) -> Tensor:
         """The noise level, relative to the scale."""
@@ -52,10 +55,6 @@ class Schedule:
 
     def time(self, sigma: Time) -> Tensor:
         """The time at which the noise level is sigma."""
-        raise NotImplementedError
-
-    def drift(self, t: Time) -> Tensor:
-        """f(t), which multiplies x."""
         raise NotImplementedError
 
     def diffusion(self, t: Time) -> Tensor:
@@ -90,19 +89,16 @@ class EDM(Schedule):
     start: float = 0.001
     horizon: float = 40.0
 
-    def scale(self, t: Time) -> Tensor:
-        return torch.ones_like(_time(t))
-
     def sigma(self, t: Time) -> Tensor:
+        """t."""
         return _time(t)
 
     def time(self, sigma: Time) -> Tensor:
+        """sigma."""
         return _time(sigma)
 
-    def drift(self, t: Time) -> Tensor:
-        return torch.zeros_like(_time(t))
-
     def diffusion(self, t: Time) -> Tensor:
+        """g = sqrt(2 t)."""
         return (2 * _time(t)).sqrt()
 
 
@@ -125,19 +121,16 @@ class VarianceExploding(Schedule):
         """The logarithm of sigma_max / sigma_min."""
         return math.log(self.sigma_max / self.sigma_min)
 
-    def scale(self, t: Time) -> Tensor:
-        return torch.ones_like(_time(t))
-
     def sigma(self, t: Time) -> Tensor:
+        """sigma_min (sigma_max / sigma_min)^t."""
         return self.sigma_min * (self.growth * _time(t)).exp()
 
     def time(self, sigma: Time) -> Tensor:
+        """log(sigma / sigma_min) / log(sigma_max / sigma_min)."""
         return (_time(sigma) / self.sigma_min).log() / self.growth
 
-    def drift(self, t: Time) -> Tensor:
-        return torch.zeros_like(_time(t))
-
     def diffusion(self, t: Time) -> Tensor:
+        """g = sigma(t) sqrt(2 log(sigma_max / sigma_min))."""
         return self.sigma(t) * math.sqrt(2 * self.growth)
 
 
@@ -166,18 +159,23 @@ class VariancePreserving(Schedule):
         return self.beta_min * t + (self.beta_max - self.beta_min) * t.square() / 2
 
     def scale(self, t: Time) -> Tensor:
+        """exp(-B / 2)."""
         return (-self.integral(t) / 2).exp()
 
     def sigma(self, t: Time) -> Tensor:
+        """sqrt(exp(B) - 1)."""
         return self.integral(t).expm1().sqrt()
 
     def time(self, sigma: Time) -> Tensor:
+        """The time at which B = log(1 + sigma^2)."""
         return self._time_of_integral(_time(sigma).square().log1p())
 
     def drift(self, t: Time) -> Tensor:
+        """f = -beta / 2."""
         return -self.beta(t) / 2
 
     def diffusion(self, t: Time) -> Tensor:
+        """g = sqrt(beta)."""
         return self.beta(t).sqrt()
 
     def _time_of_integral(self, integral: Tensor) -> Tensor:
@@ -194,21 +192,20 @@ class SubVariancePreserving(VariancePreserving):
     """
 
     def sigma(self, t: Time) -> Tensor:
+        """2 sinh(B / 2)."""
         return 2 * (self.integral(t) / 2).sinh()
 
     def time(self, sigma: Time) -> Tensor:
+        """The time at which B = 2 asinh(sigma / 2)."""
         return self._time_of_integral(2 * (_time(sigma) / 2).asinh())
 
     def diffusion(self, t: Time) -> Tensor:
+        """g = sqrt(beta (1 - exp(-2 B)))."""
         return (-self.beta(t) * (-2 * self.integral(t)).expm1()).sqrt()
 
 
 def denoiser_from_score(score: Callable[[Tensor, Tensor], Tensor], schedule: Schedule) -> Denoiser:
-    """D(x, sigma) = x + s sigma^2 score(s x, t): a network that was trained on a schedule.
-
-    Args:
-        score: from x_t and t, a number or (B,), to grad log p_t.
-    """
+    """D(x, sigma) = x + s sigma^2 score(s x, t), for a network score(x_t, t), grad log p_t."""
 
     def denoiser(x: Tensor, sigma: float | Tensor) -> Tensor:
         t = schedule.time(sigma)

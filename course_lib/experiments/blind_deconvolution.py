@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_lib.data.views import Halved
 from course_lib.data.worlds import load_world
-from course_lib.diffusion import Denoiser, estimate_potential, rademacher
+from course_lib.diffusion import Denoiser, Hutchinson, potential, rademacher
 from course_lib.exact import EmpiricalMixture
 from course_lib.functionals import SmoothedTV
 from course_lib.inference.blind_deconvolution import (
@@ -321,7 +321,7 @@ def speed(budget: str) -> list[Result]:
 def objective(denoiser: Denoiser, pairs: Pairs, found: BlindSolution) -> Float[Tensor, " b"]:
     """F in units of sigma^2, with q from the probability flow and the same probes for all."""
     probes = rademacher(tuple(pairs.x.shape[1:]), 4, generator=generator_from(12))
-    q = estimate_potential(denoiser, found.x, 8, probes=probes, sigma_min=LEVEL).nats
+    q = potential(denoiser, found.x, 8, Hutchinson(probes), sigma_min=LEVEL)
     fit = misfit(BlurEach(found.kernel, tuple(pairs.x.shape[1:])), found.x, pairs.y)
     return fit / SIGMA**2 + q
 

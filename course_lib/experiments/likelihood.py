@@ -13,9 +13,11 @@ from course_lib.data.views import Halved
 from course_lib.data.worlds import load_world
 from course_lib.diffusion import (
     Denoiser,
-    Estimate,
+    Hutchinson,
+    PotentialEstimate,
     dequantise,
     estimate_potential,
+    potential,
     rademacher,
 )
 from course_lib.exact import EmpiricalMixture, power_law
@@ -84,15 +86,17 @@ def accuracy(world: str, budget: str) -> list[Result]:
     size, data = x[0].numel(), f"held-out {world}, blurred by Gaussians of {thetas[1:]} pixels"
     images = torch.cat([blurred(x, "gaussian", theta) for theta in thetas])
 
-    def estimate(n_steps: int = N_STEPS, probe_seed: int = 6, noise_seed: int = 5) -> Estimate:
+    def estimate(
+        n_steps: int = N_STEPS, probe_seed: int = 6, noise_seed: int = 5
+    ) -> PotentialEstimate:
         noise = SIGMA * normal_like(x, generator_from(noise_seed))
         probes = rademacher(tuple(x.shape), 1, generator=generator_from(probe_seed))
         probes = probes.repeat(1, len(thetas), 1, 1, 1)
         noisy = images + noise.repeat(len(thetas), 1, 1, 1)
-        return estimate_potential(model, noisy, n_steps, probes=probes, sigma_min=SIGMA)
+        return estimate_potential(model, noisy, n_steps, Hutchinson(probes), sigma_min=SIGMA)
 
-    def changes(found: Estimate) -> Tensor:
-        nats = found.nats.view(len(thetas), n) / size
+    def changes(found: PotentialEstimate) -> Tensor:
+        nats = found.value.view(len(thetas), n) / size
         return nats[1:] - nats[0]
 
     def add(name: str, value: Tensor, unit: str = "nats per dimension") -> None:
@@ -104,7 +108,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
         gap = changes(usual) - changes(other)
         add(f"accuracy_{what}", gap.abs().max())
         add(f"accuracy_{what}_mean", gap.mean(1).abs().max())
-    error = (usual.nats - fine.nats).abs()
+    error = (usual.value - fine.value).abs()
     add("solver_error", error.mean() / size)
     add("solver_error_ratio", error.mean() / usual.integration_error.mean(), "true to estimated")
     return results
@@ -319,15 +323,13 @@ def model_potential(
         rounded: round images to 8 bits, and dequantise them with the same noise each time.
     """
     noise = sigma * normal_like(x, generator_from(5)) if noisy else torch.zeros_like(x)
-    probes = rademacher(tuple(x.shape), 1, generator=generator_from(6))
+    probes = Hutchinson(rademacher(tuple(x.shape), 1, generator=generator_from(6)))
 
     def q(images: Tensor) -> Tensor:
         if rounded:
             levels = (255 * images.clamp(0, 1)).round() / 255
             images = dequantise(levels, generator=generator_from(4))
-        return estimate_potential(
-            denoiser, images + noise, n_steps, probes=probes, sigma_min=sigma
-        ).nats
+        return potential(denoiser, images + noise, n_steps, probes, sigma_min=sigma)
 
     return q
 

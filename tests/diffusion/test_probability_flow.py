@@ -5,18 +5,16 @@ from functools import partial
 
 import pytest
 import torch
-from torch.func import jacrev
 
 from course_lib.diffusion import (
-    bits_per_dimension,
-    denoise_with_trace,
-    dequantise,
+    AdaptiveSteps,
+    Hutchinson,
     estimate_potential,
     potential,
     potential_gradient,
     rademacher,
 )
-from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, _WhitenedFlow
+from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, WhitenedFlow
 from course_lib.exact.exact_worlds import EmpiricalMixture, power_law
 from course_lib.fourier import half_spectrum_weights
 from course_lib.rng import generator_from
@@ -29,7 +27,7 @@ def impulse(img_size):
     all its diagonal entries are equal."""
     probe = torch.zeros(1, *img_size, dtype=torch.float64)
     probe[0, 0, 0, 0] = math.sqrt(math.prod(img_size))
-    return probe
+    return Hutchinson(probe)
 
 
 @pytest.fixture
@@ -43,27 +41,25 @@ def test_gaussian_world(img_size, generator):
     world = power_law(img_size)
     x = world.sample(8, generator=generator, sigma=SIGMA_MIN)
     exact = world.potential(x, SIGMA_MIN)
-    found = estimate_potential(world, x, 7, probes=impulse(img_size))
+    found = estimate_potential(world, x, 7, impulse(img_size))
     assert (found.evaluations == 43).all()
-    torch.testing.assert_close(found.nats, exact, rtol=1e-4, atol=0)
-    fine = potential(world, x, 40, probes=impulse(img_size))
+    torch.testing.assert_close(found.value, exact, rtol=1e-4, atol=0)
+    fine = potential(world, x, 40, impulse(img_size))
     torch.testing.assert_close(fine, exact, rtol=3e-6, atol=0)  # the law at sigma_max
 
 
 def test_exact_trace_is_all_basis_vectors(world, generator):
     x = world.sample(2, generator=generator)
     exact = potential(world, x, 4, "exact")
-    torch.testing.assert_close(
-        exact, potential(world, x, 4, probes=impulse(SMALL)), rtol=1e-9, atol=0
-    )
+    torch.testing.assert_close(exact, potential(world, x, 4, impulse(SMALL)), rtol=1e-9, atol=0)
 
 
 def test_error_falls_with_order_five_and_is_estimated(world, generator):
     x = world.sample(4, generator=generator)
     probe = impulse(SMALL)
-    limit = potential(world, x, 200, probes=probe)
-    runs = {n: estimate_potential(world, x, n, probes=probe) for n in (10, 20, 40)}
-    errors = {n: (run.nats - limit).norm().item() for n, run in runs.items()}
+    limit = potential(world, x, 200, probe)
+    runs = {n: estimate_potential(world, x, n, probe) for n in (10, 20, 40)}
+    errors = {n: (run.value - limit).norm().item() for n, run in runs.items()}
     # Steps of 0.4 in log sigma are nearly small enough: between 4 and 6
     assert math.log2(errors[20] / errors[40]) == pytest.approx(5, abs=1)
     for n, run in runs.items():
@@ -74,10 +70,12 @@ def test_error_falls_with_order_five_and_is_estimated(world, generator):
 def test_estimated_error_counts_what_a_wrong_image_costs(world, generator):
     """First order: the gradient of the potential at the end of a step, times the error there."""
     x = world.sample(3, generator=generator, sigma=0.1)
-    flow = _WhitenedFlow(world, x, impulse(SMALL), False, 0.3, SIGMA_MAX)
+    told = partial(world)
+    told.data_std = 0.3
+    flow = WhitenedFlow(told, x, impulse(SMALL), SIGMA_MAX)
     state, u = flow.start(x, 0.1), torch.full((3,), flow.time(0.1)).double()
     error = 1e-6 * torch.randn(state.shape, generator=generator, dtype=torch.float64)
-    found = flow.error(u, state, flow(u, state), error)
+    found = flow.error(u, state, flow.slope(u, state), error)
     moved = x + math.sqrt(0.09 + 0.01) * error[:, :-1].view_as(x)
     change = world.potential(moved, 0.1) - world.potential(x, 0.1) + error[:, -1]
     # The second order: half of |moved - x|^2 = 3e-11 times the curvature, at most 1 / 0.1^2
@@ -88,20 +86,20 @@ def test_the_denoiser_knows_its_largest_noise_level(world, generator):
     x = world.sample(1, generator=generator)
     world_of_ten = partial(world)
     world_of_ten.sigma_max = 10.0
-    found = potential(world_of_ten, x, 6, probes=impulse(SMALL))
-    assert found == potential(world, x, 6, probes=impulse(SMALL), sigma_max=10.0)
+    found = potential(world_of_ten, x, 6, impulse(SMALL))
+    assert found == potential(world, x, 6, impulse(SMALL), sigma_max=10.0)
 
 
 def test_adaptive_steps(world, generator):
     x = world.sample(4, generator=generator)
     x = torch.cat([x, x[:1] + 1])  # far from the mean
     probe, exact = impulse(SMALL), world.potential(x, SIGMA_MIN)
-    found = estimate_potential(world, x, probes=probe, tolerance=1e-6)
+    found = estimate_potential(world, x, AdaptiveSteps(1e-6), probe)
     # At sigma_max the law is not quite Gaussian: half the squared whitened distance of the
     # outlier, (16 * 1)^2 / (2 * 80^2) = 0.02, is off by a part of itself.
-    torch.testing.assert_close(found.nats, exact, rtol=1e-5, atol=0.02)
-    alone = estimate_potential(world, x[4:], probes=probe, tolerance=1e-6)
-    assert alone.nats[0] == pytest.approx(found.nats[4].item(), rel=1e-12)
+    torch.testing.assert_close(found.value, exact, rtol=1e-5, atol=0.02)
+    alone = estimate_potential(world, x[4:], AdaptiveSteps(1e-6), probe)
+    assert alone.value[0] == pytest.approx(found.value[4].item(), rel=1e-12)
 
 
 def test_images_of_a_batch_are_alone(world, generator):
@@ -115,7 +113,9 @@ def test_images_of_a_batch_are_alone(world, generator):
 def test_latent_is_the_image_carried_along(world, generator):
     """Each mode scales by sqrt((S + sigma_max^2) / (S + sigma_min^2)); samples become N(0, I)."""
     x = world.sample(300, generator=generator, sigma=SIGMA_MIN)
-    latent = estimate_potential(world, x, 10, probes=impulse(SMALL), std=0.2).latent
+    told = partial(world)
+    told.data_std = 0.2
+    latent = estimate_potential(told, x, 10, impulse(SMALL)).latent
     gain = (world.spectrum + SIGMA_MAX**2) / (world.spectrum + SIGMA_MIN**2) / (0.04 + SIGMA_MAX**2)
     modes = torch.fft.rfft2(latent - 0) / gain.sqrt()
     torch.testing.assert_close(modes, torch.fft.rfft2(x - 0.5), rtol=1e-4, atol=2e-3)
@@ -143,12 +143,12 @@ def test_spread_of_hutchinson_is_its_formula(kind, world, generator):
         probes, expected = rademacher(SMALL, count, generator=generator), total - n * mean**2
     else:
         probes, expected = torch.randn(count, *SMALL, generator=generator), total
-    found = estimate_potential(world, x, 8, probes=probes.double())
+    found = estimate_potential(world, x, 8, Hutchinson(probes.double()))
     spread = found.by_probe[:, 0].std()
     # The standard deviation of 400 nearly normal numbers has relative error 1 / sqrt(800) = 0.035.
     assert spread == pytest.approx((2 * expected).sqrt().item(), rel=4 * 0.035)
-    exact = potential(world, x, 8, probes=impulse(SMALL))
-    assert (found.nats - exact).abs() < 3.5 * found.probe_error  # 3.5 standard errors
+    exact = potential(world, x, 8, impulse(SMALL))
+    assert (found.value - exact).abs() < 3.5 * found.probe_error  # 3.5 standard errors
 
 
 def test_common_probes_make_differences_exact(world, generator):
@@ -164,8 +164,8 @@ def test_probes_for_each_image(world, generator):
     x = world.sample(2, generator=generator)
     shared = rademacher(SMALL, 3, generator=generator)
     separate = torch.stack([shared, shared.flip(0)], dim=1)
-    found = estimate_potential(world, x, 3, probes=separate)
-    expected = estimate_potential(world, x, 3, probes=shared)
+    found = estimate_potential(world, x, 3, Hutchinson(separate))
+    expected = estimate_potential(world, x, 3, Hutchinson(shared))
     torch.testing.assert_close(found.by_probe[:, 0], expected.by_probe[:, 0])
     torch.testing.assert_close(found.by_probe[:, 1], expected.by_probe[:, 1].flip(0))
 
@@ -179,55 +179,36 @@ def test_mixture(generator):
     torch.testing.assert_close(found, mixture.potential(x, 0.05), rtol=0, atol=2e-3)
 
 
-def test_trace_of_the_jacobian(generator):
-    mixture = EmpiricalMixture(torch.rand(4, 1, 2, 3, generator=generator).double())
-    x = torch.rand(1, 1, 2, 3, generator=generator).double()
-    basis = torch.eye(6).double().view(6, 1, 2, 3)
-    found, traces = denoise_with_trace(mixture, x, torch.tensor([0.3], dtype=torch.float64), basis)
-    jacobian = jacrev(lambda x: mixture(x, 0.3))(x).reshape(6, 6)
-    torch.testing.assert_close(found, mixture(x, 0.3))
-    torch.testing.assert_close(traces[:, 0], jacobian.diagonal(), rtol=1e-10, atol=1e-12)
-
-
 def test_gradient_of_the_potential(world, generator):
     x = world.sample(2, generator=generator).requires_grad_()
     (exact,) = torch.autograd.grad(world.potential(x, 0.05).sum(), x)
     torch.testing.assert_close(potential_gradient(world, x, 0.05), exact, rtol=1e-9, atol=1e-9)
 
 
-def test_bits_and_ranges():
-    """Uniform 8-bit noise costs 8 bits in any range; doubling the range adds n log 2 nats."""
-    nats = torch.zeros(1)
-    assert bits_per_dimension(nats, 100).item() == pytest.approx(8)
-    assert bits_per_dimension(nats[0], 100).item() == pytest.approx(8)  # one image
-    assert bits_per_dimension(nats + 100 * math.log(2), 100, 2.0).item() == pytest.approx(8)
-
-
-def test_dequantise(generator):
-    x = torch.randint(0, 256, (4, 1, 50, 50), generator=generator).float() / 255
-    spread = dequantise(x, generator=generator)
-    assert (spread >= 0).all()
-    assert (spread < 1).all()
-    assert ((256 * spread).floor() == 255 * x).float().mean() > 0.999  # but for rounding
-    with pytest.raises(ValueError, match="multiples of 1/255"):
-        dequantise(x + 1e-3, generator=generator)
-
-
 def test_float32_images_keep_their_precision(world, generator):
     x = world.sample(2, generator=generator)
-    single = potential(world, x.float(), 8, probes=impulse(SMALL))
-    torch.testing.assert_close(
-        single, potential(world, x, 8, probes=impulse(SMALL)), rtol=1e-4, atol=0
-    )
+    single = potential(world, x.float(), 8, impulse(SMALL))
+    torch.testing.assert_close(single, potential(world, x, 8, impulse(SMALL)), rtol=1e-4, atol=0)
 
 
-def test_refusals(world, generator):
-    x = world.sample(2, generator=generator)
-    with pytest.raises(TypeError, match="need generator="):
-        potential(world, x)
-    with pytest.raises(ValueError, match="expected probes"):
-        potential(world, x, probes=torch.ones(2, 3, *SMALL))
-    with pytest.raises(ValueError, match="the same for all"):
-        potential(world, x, probes=torch.ones(2, 2, *SMALL), tolerance=1e-3)
-    with pytest.raises(ValueError, match="sigma_min < sigma_max"):
-        potential(world, x, sigma_min=1.0, sigma_max=0.5, n_probes="exact")
+@pytest.mark.parametrize(
+    ("error", "message", "arguments"),
+    [
+        (TypeError, "expected a torch.Generator, got NoneType", {}),
+        (ValueError, "expected probes", {"n_probes": Hutchinson(torch.ones(2, 3, *SMALL))}),
+        (
+            ValueError,
+            "the same for all",
+            {"n_steps": AdaptiveSteps(1e-3), "n_probes": Hutchinson(torch.ones(2, 2, *SMALL))},
+        ),
+        (
+            ValueError,
+            "sigma_min < sigma_max",
+            {"sigma_min": 1.0, "sigma_max": 0.5, "n_probes": "exact"},
+        ),
+        (ValueError, "at least 1, got 0", {"n_steps": 0, "n_probes": "exact"}),
+    ],
+)
+def test_refusals(error, message, arguments, world, generator):
+    with pytest.raises(error, match=message):
+        potential(world, world.sample(2, generator=generator), **arguments)

@@ -104,7 +104,8 @@ def test_samples_have_the_right_law(kind, world):
         slack = 0.08  # Euler-Maruyama's own error at 400 steps, about 2 %, comes on top
     else:
         sampler = heun if kind == "heun" else partial(stochastic_heun, generator=generator_from(2))
-        x = sample(world, (n, *IMG_SIZE), generator=generator_from(1), n_steps=60, sampler=sampler)
+        levels, shape = noise_levels(60), (n, *IMG_SIZE)
+        x = sample(world, shape, levels, generator=generator_from(1), sampler=sampler)
         slack = 0.0
     ratio = spectrum_of(x, world)
     # A variance from n draws of a complex mode has relative error 1 / sqrt(n), of a real one
@@ -120,9 +121,48 @@ def test_without_churn_the_stochastic_sampler_is_heun(world, generator):
     torch.testing.assert_close(calm, heun(world, x, levels), rtol=0, atol=0)
 
 
+def test_churn_in_closed_form(generator):
+    """For a constant denoiser c every step of Heun is exact, x -> c + (x - c) sigma' / sigma.
+
+    So a step with churn is x -> c + (x + S sqrt(raised^2 - sigma^2) e - c) sigma' / raised, with
+    raised = sigma (1 + min(churn / n, sqrt(2) - 1)) at levels within the range, sigma outside it.
+    """
+    levels, c, scale = [30.0, 10.0, 3.0, 0.5, 0.01, 0.0], 0.3, 1.007
+    x = torch.randn(2, *IMG_SIZE, generator=generator, dtype=torch.float64)
+    for churn, gamma in ((1.0, 1 / 5), (40.0, math.sqrt(2) - 1)):
+        found = stochastic_heun(
+            lambda x, sigma: torch.full_like(x, c),
+            x,
+            levels,
+            generator=generator_from(7),
+            churn=churn,
+            churn_range=(0.5, 10.0),  # both ends belong to it
+            noise_scale=scale,
+        )
+        # Without the last step, to level 0, which gives c whatever came before.
+        before = stochastic_heun(
+            lambda x, sigma: torch.full_like(x, c),
+            x,
+            levels[:-1],
+            generator=generator_from(7),
+            churn=churn * 4 / 5,  # the same gamma in 4 steps
+            churn_range=(0.5, 10.0),
+            noise_scale=scale,
+        )
+        eps, expected = generator_from(7), x
+        for now, then in pairwise(levels[:-1]):
+            raised = now * (1 + gamma) if 0.5 <= now <= 10 else now
+            if raised > now:
+                added = torch.randn(x.shape, generator=eps, dtype=torch.float64)
+                expected = expected + scale * math.sqrt(raised**2 - now**2) * added
+            expected = c + (expected - c) * then / raised
+        torch.testing.assert_close(before, expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found, torch.full_like(x, c), rtol=0, atol=1e-12)
+
+
 def test_an_empirical_mixture_only_draws_its_images(generator):
     centres = torch.rand(5, 1, 4, 4, generator=generator)
-    x = sample(EmpiricalMixture(centres), (12, 1, 4, 4), generator=generator, n_steps=40)
+    x = sample(EmpiricalMixture(centres), (12, 1, 4, 4), noise_levels(40), generator=generator)
     distances = (x[:, None] - centres).flatten(2).norm(dim=2).amin(1)
     assert distances.max() < 0.01  # sigma_min = 0.001, times sqrt(16) pixels, and rounding
 

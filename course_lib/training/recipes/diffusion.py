@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from course_lib.batch import per_image
 from course_lib.data.views import EitherSize, Halved
-from course_lib.diffusion import potential, sample
+from course_lib.diffusion import noise_levels, potential, sample
 from course_lib.metrics import psnr
 from course_lib.models.denoiser import Denoiser
 from course_lib.protocols import Dataset
@@ -57,9 +57,8 @@ def draw_samples(model: Denoiser, n: int) -> Tensor:
     return sample(
         model,
         (n, *model.img_size),
+        noise_levels(MEASURED["sampling_steps"], SIGMA_MAX),
         generator=generator_from(0),
-        n_steps=MEASURED["sampling_steps"],
-        sigma_max=SIGMA_MAX,
         mean=model.data_mean,
         device=next(model.parameters()).device,
     )

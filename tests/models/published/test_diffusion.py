@@ -9,6 +9,7 @@ import pickle
 import re
 import sys
 from collections import OrderedDict
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from course_lib.cli import app
-from course_lib.diffusion import potential, rademacher
+from course_lib.diffusion import Hutchinson, potential, rademacher
 from course_lib.exact.exact_worlds import power_law
 from course_lib.models.published.diffusion import (
     PUBLISHED,
@@ -281,12 +282,12 @@ def test_signed_range_adds_n_log_2(generator):
     signed = power_law(img_size, std=0.4, mean=0.0)
     unit = SignedRange(_Module(signed), img_size, 0.2)
     x = 0.5 + signed.sample(2, generator=generator) / 2
-    probes = rademacher(img_size, 1, generator=generator)
-    options = {"probes": probes, "std": 0.2, "sigma_min": 0.01, "sigma_max": 50.0}
-    here = potential(unit, x, 8, **options)
-    doubled = {"probes": probes, "std": 0.4, "sigma_min": 0.02, "sigma_max": 100.0}
+    probes = Hutchinson(rademacher(img_size, 1, generator=generator))
+    here = potential(unit, x, 8, probes, sigma_min=0.01, sigma_max=50.0)
+    told = partial(signed)
+    told.data_std = 0.4
     # In the frame of [-1, 1] the solver's time starts elsewhere: the same steps, shifted.
-    there = potential(signed, 2 * x - 1, 8, **doubled)
+    there = potential(told, 2 * x - 1, 8, probes, sigma_min=0.02, sigma_max=100.0)
     torch.testing.assert_close(here, there - 64 * math.log(2), rtol=1e-5, atol=0.01)
 
 
