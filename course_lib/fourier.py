@@ -46,6 +46,17 @@ def spectral_mean(values: Float[Tensor, "... h w2"], size: tuple[int, int]) -> T
     return (weights * values).sum((-2, -1)) / (size[0] * size[1])
 
 
+def leave_one_out_spectrum(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w2"]:
+    """For each image, the mean power spectrum of all the others, each without its mean.
+
+    On the half grid of rfft2, as `wiener` takes it; no frequency is below 1e-6 of the average.
+    """
+    centred = images - images.mean((2, 3), keepdim=True)
+    power = rfft2(centred).abs().square().mean(1, keepdim=True)
+    others = (power.sum(0, keepdim=True) - power) / (len(images) - 1)
+    return others.clamp(min=1e-6 * others.mean())
+
+
 def frequencies(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Frequencies of the half spectrum in cycles per pixel, shaped (H, 1) and (1, W//2 + 1)."""
     rows = torch.fft.fftfreq(size[0], dtype=torch.float64)

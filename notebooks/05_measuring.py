@@ -27,18 +27,14 @@ import torch
 
 from course_lib.book import budget_card
 from course_lib.data import load_photo, load_photos
+from course_lib.exact import stationary_posterior
 from course_lib.exercises import (
     check_coverage,
     check_energy_score,
     check_equal_error,
 )
-from course_lib.experiments.measuring import (
-    equally_wrong,
-    gaussian_posterior,
-    posterior_noise,
-    stretched,
-)
-from course_lib.experiments.tychonov_wiener import spectrum_of_others
+from course_lib.experiments.measuring import equally_wrong
+from course_lib.fourier import leave_one_out_spectrum
 from course_lib.metrics import (
     average_pairwise_distance,
     coverage_curve,
@@ -264,9 +260,10 @@ images = load_photos(size=192).images
 sigma = 0.1
 op = Denoising((1, 192, 192), GaussianNoise(sigma))
 y = op(images, generator=torch.Generator().manual_seed(3))
-S = spectrum_of_others(images)
-m, V = gaussian_posterior(y, sigma, S)
-noise = posterior_noise(V, (192, 192), 40, seed=4)
+S = leave_one_out_spectrum(images)
+posterior = stationary_posterior(y, sigma, S)
+m, V = posterior.mean, posterior.variance
+noise = posterior.deviations(40, torch.Generator().manual_seed(4))
 ts = torch.linspace(0, 1, 11)
 
 
@@ -280,7 +277,7 @@ least = mse(m, images).mean()
 sampling = torch.stack([mse(m + t * noise[0], images).mean() for t in ts])
 shares = 1 - closeness  # how far to stretch for the same distance
 stretching = torch.stack(
-    [mse(stretched(m, S, V, s.item()), images).mean() for s in shares]
+    [mse(posterior.stretched(s.item()), images).mean() for s in shares]
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The trade-off on the test photographs: error (measured, over its least value) against distance to the distribution of images (formula, over that of the mean). Coming closer to the look of photographs costs error, more by sampling than by stretching; the corner below left is empty.", "name": "fig-tradeoff"}, "image": {"alt": "Two curves that start together at distance 1 and error 1: towards distance 0 the error by sampling rises to almost twice the least, the error by stretching to about 1.2 times."}}
@@ -299,7 +296,8 @@ assert 1.05 < stretching[-1] / least < 1.4 < sampling[-1] / least < 2.1
 for t in (0, 0.5, 0.75, 1, 1.4):
     score = naturalness(m + t * noise[0]).mean().item()
     print(f"t = {t:4}: naturalness {score:.2f}")
-print(f"stretched: {naturalness(stretched(m, S, V, 1.0)).mean().item():.2f}")
+whole_way = naturalness(posterior.stretched(1.0)).mean().item()
+print(f"stretched: {whole_way:.2f}")
 
 # %% [markdown]
 # On photographs, which are not Gaussian, `naturalness` (low is natural)

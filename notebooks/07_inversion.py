@@ -45,8 +45,8 @@ from course_lib.experiments.inversion import (
     invert,
     restricted_range,
 )
-from course_lib.experiments.sparse_recovery import tuned_baselines
 from course_lib.inference import Pushforward, map_xz, map_z
+from course_lib.inference.classical import tuned_baselines
 from course_lib.metrics import psnr
 from course_lib.models import LinearAutoencoder, load_pretrained
 from course_lib.operators import CompressedSensing, Denoising, Inpainting

@@ -10,6 +10,7 @@ from course_lib.fourier import (
     filter_image,
     frequencies,
     half_spectrum_weights,
+    leave_one_out_spectrum,
     pad_and_centre,
     radial_mean,
     spectral_mean,
@@ -139,3 +140,20 @@ def test_symbol_of_a_sine(generator):
     eigenvalue = 4 * math.sin(math.pi * 3 / 16) ** 2
     assert torch.allclose(-laplacian(wave), eigenvalue * wave, rtol=0, atol=1e-14)
     assert laplacian_symbol((4, 16))[0, 3] == pytest.approx(eigenvalue, rel=1e-14)
+
+
+def test_leave_one_out_spectrum_is_that_of_the_other_images(generator):
+    x = torch.rand(3, 2, 6, 5, generator=generator, dtype=torch.float64)
+    found = leave_one_out_spectrum(x)
+    for i in range(3):
+        others = torch.cat([x[:i], x[i + 1 :]])
+        others = others - others.mean((2, 3), keepdim=True)
+        expected = torch.fft.rfft2(others).abs().square().mean((0, 1))
+        assert found[i, 0, 0, 0] == pytest.approx(1e-6 * mean_power(x))  # without the means
+        torch.testing.assert_close(found[i, 0].flatten()[1:], expected.flatten()[1:])
+
+
+def mean_power(x):
+    """Mean of the spectra of all others, over images and the half grid."""
+    centred = x - x.mean((2, 3), keepdim=True)
+    return torch.fft.rfft2(centred).abs().square().mean().item()

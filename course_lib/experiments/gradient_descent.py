@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_lib.experiments import photographs
+from course_lib.experiments.shared import means, photographs
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
 from course_lib.operators import Blur, GaussianNoise, Inpainting, gaussian_kernel
@@ -30,7 +30,7 @@ def steps_to_tolerance(budget: str) -> list[Result]:
     eigenvalues = hessian_spectrum(op, lam, images.shape[-2:])
     low, high = eigenvalues.min().item(), eigenvalues.max().item()
 
-    def descend(step_size) -> Tensor:
+    def descend(step_size: float | str | None) -> Tensor:
         history = gradient_descent(f, start, step_size=step_size, max_iter=400, rtol=0).history
         return history["gradient_norm"] / history["gradient_norm"][0]
 
@@ -60,12 +60,11 @@ def harmonic_inpainting(budget: str) -> list[Result]:
     solution = gradient_descent(
         Tychonov(0.5), y, max_iter=400, rtol=1e-5, project=project_consistent(op, y)
     )
-    return [
-        Result(
-            "psnr_harmonic", psnr(solution.x, images).mean().item(), "dB", 0.01, data, len(y), seed
-        ),
-        Result("psnr_masked", psnr(y, images).mean().item(), "dB", 0.01, data, len(y), seed),
-    ]
+    found = {
+        "harmonic": (psnr(solution.x, images), "dB", 0.01),
+        "masked": (psnr(y, images), "dB", 0.01),
+    }
+    return means(found, "psnr_{}", data, len(y), seed)
 
 
 def _first_below(curve: Tensor, level: float) -> float:

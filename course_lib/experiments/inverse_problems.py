@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.experiments import photographs
+from course_lib.experiments.shared import means, photographs
 from course_lib.fourier import spectral_mean
 from course_lib.metrics import psnr
 from course_lib.operators import (
@@ -12,6 +12,7 @@ from course_lib.operators import (
     Downsampling,
     GaussianNoise,
     Inpainting,
+    LinearOperator,
     bicubic_kernel,
     cartesian_mask,
     gaussian_kernel,
@@ -29,18 +30,18 @@ def naive_inverse(budget: str) -> list[Result]:
     sigma, seed = 0.01, 1
     op = Blur(gaussian_kernel(0.6).double(), images.shape[1:], GaussianNoise(sigma))
     y = op(images.double(), generator=generator_from(seed))
-    error = op.A_dagger(y) - images
-    predicted = sigma * spectral_mean(1 / op.gain, op.img_size[1:]).sqrt()
+    naive = op.A_dagger(y)
     found = {
-        "naive_std_predicted": (predicted, 1e-6, ""),
-        "naive_std_measured": (error.std(), 1e-4, ""),
-        "psnr_blurred": (psnr(y, images).mean(), 0.01, "dB"),
-        "psnr_naive": (psnr(op.A_dagger(y), images).mean(), 0.01, "dB"),
+        "naive_std_predicted": (
+            sigma * spectral_mean(1 / op.gain, op.img_size[1:]).sqrt(),
+            "",
+            1e-6,
+        ),
+        "naive_std_measured": ((naive - images).std(), "", 1e-4),
+        "psnr_blurred": (psnr(y, images), "dB", 0.01),
+        "psnr_naive": (psnr(naive, images), "dB", 0.01),
     }
-    return [
-        Result(name, float(value), unit, tolerance, data, len(images), seed)
-        for name, (value, tolerance, unit) in found.items()
-    ]
+    return means(found, "{}", data, len(images), seed)
 
 
 @experiment(CHAPTER, cheap=True)
@@ -48,16 +49,14 @@ def unseen_share(budget: str) -> list[Result]:
     """|x - A^+ A x|^2 / |x|^2 for photographs x minus their mean: the variance that A destroys."""
     (images, _), data = photographs(budget)
     images = images - images.mean((2, 3), keepdim=True)
-    seed = 1
-    results = []
+    seed, found = 1, {}
     for name, op in blind_spots(tuple(images.shape[1:]), seed).items():
         unseen = (images - op.A_dagger(op.A(images))).square().sum((1, 2, 3))
-        share = 100 * (unseen / images.square().sum((1, 2, 3))).mean().item()
-        results.append(Result(f"unseen_{name}", share, "%", 0.05, data, len(images), seed))
-    return results
+        found[name] = 100 * unseen / images.square().sum((1, 2, 3)), "%", 0.05
+    return means(found, "unseen_{}", data, len(images), seed)
 
 
-def blind_spots(img_size: tuple[int, int, int], seed: int) -> dict[str, object]:
+def blind_spots(img_size: tuple[int, int, int], seed: int) -> dict[str, LinearOperator]:
     """Operators that lose a part of every image, each with a closed-form pseudo-inverse."""
     generator = generator_from(seed)
     lost = torch.rand(img_size, generator=generator) < 0.5

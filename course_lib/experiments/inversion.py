@@ -8,8 +8,8 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.exact.posterior_reference import label_posterior
-from course_lib.experiments.sparse_recovery import tuned_baselines
 from course_lib.inference import map_z
+from course_lib.inference.classical import tuned_baselines
 from course_lib.inference.latent.map_latent import LatentGenerator, LatentSolution
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained, read_card

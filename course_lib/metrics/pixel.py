@@ -26,6 +26,12 @@ def psnr(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[T
     return _decibels(_squared_error("psnr", estimate, truth), data_range)
 
 
+def at_psnr(x: Tensor, direction: Tensor, level: float) -> Tensor:
+    """x + t direction, with t > 0 such that the PSNR of each image is `level` dB."""
+    target = 10 ** (-level / 20)
+    return x + target * direction / direction.square().mean((1, 2, 3), keepdim=True).sqrt()
+
+
 def lr_psnr(
     estimate: Tensor, measurement: Tensor, forward: ImageMap, *, data_range: float = 1.0
 ) -> Float[Tensor, "batch"]:

@@ -10,6 +10,7 @@ from course_lib.operators.downsample import Downsampling, bicubic_downsampling
 from course_lib.operators.inpainting import Inpainting, central_hole
 from course_lib.operators.luminance import Luminance
 from course_lib.operators.measure import measure
+from course_lib.operators.mirrored_blur import MirroredBlur, mirror
 from course_lib.operators.mri import MRI, cartesian_mask
 from course_lib.operators.noise import GaussianNoise, PoissonNoise
 from course_lib.operators.phase_retrieval import PhaseRetrieval
@@ -22,7 +23,9 @@ from course_lib.operators.point_spread import (
     motion_kernel,
     wrap_kernel,
 )
+from course_lib.operators.restricted_eigenvalues import restricted_eigenvalues
 from course_lib.operators.tomography import Tomography
+from course_lib.operators.upsample import bicubic_upsampling
 
 __all__ = [
     "MRI",
@@ -36,6 +39,7 @@ __all__ = [
     "Inpainting",
     "LinearOperator",
     "Luminance",
+    "MirroredBlur",
     "Operator",
     "PhaseRetrieval",
     "PoissonNoise",
@@ -43,13 +47,16 @@ __all__ = [
     "airy_kernel",
     "bicubic_downsampling",
     "bicubic_kernel",
+    "bicubic_upsampling",
     "box_kernel",
     "cartesian_mask",
     "central_hole",
     "defocus_kernel",
     "gaussian_kernel",
     "measure",
+    "mirror",
     "motion_kernel",
+    "restricted_eigenvalues",
     "to_deepinv",
     "wrap_kernel",
 ]

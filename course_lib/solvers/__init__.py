@@ -6,7 +6,11 @@ from course_lib.solvers.accelerated_proximal import accelerated_proximal_gradien
 from course_lib.solvers.batched_descent import LBFGS, Adam, minimise
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
-from course_lib.solvers.parameter_choice import discrepancy_principle, generalised_cross_validation
+from course_lib.solvers.parameter_choice import (
+    discrepancy_principle,
+    generalised_cross_validation,
+    oracle_weight,
+)
 from course_lib.solvers.primal_dual import primal_dual_tv
 from course_lib.solvers.projection import project_box, project_consistent
 from course_lib.solvers.proximal import proximal_gradient
@@ -26,6 +30,7 @@ __all__ = [
     "gradient_descent",
     "hessian_spectrum",
     "minimise",
+    "oracle_weight",
     "primal_dual_tv",
     "project_box",
     "project_consistent",

@@ -14,7 +14,8 @@ from torch.fft import rfft2
 
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import half_spectrum_weights, squared_modulus
-from course_lib.solvers.wiener import fourier_diagonal
+from course_lib.metrics import psnr
+from course_lib.solvers.wiener import fourier_diagonal, tychonov
 from course_lib.validation import check_measurement
 
 
@@ -71,6 +72,17 @@ def generalised_cross_validation(
     trace = y.shape[1] * removed @ spectrum.multiplicity
     curve = spectrum.power @ removed.square().T / trace**2
     return lams[curve.argmin(1)], curve.to(y)
+
+
+def oracle_weight(
+    op, y: Tensor, x_true: Tensor, lams: Float[Tensor, "candidates"]
+) -> Float[Tensor, "batch"]:
+    """The candidate lam with the least true error of Tychonov's estimate, for each image.
+
+    It needs the answer x_true (B, C, H, W), so it is a bound on every rule and no rule itself.
+    """
+    scores = torch.stack([psnr(tychonov(op, y, lam).x, x_true) for lam in lams])
+    return lams[scores.argmax(0)]
 
 
 class _Spectrum:

@@ -8,7 +8,6 @@ import torch
 from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.diverse_super_resolution import (
     Problem,
-    calibration,
     dense,
     draw_told,
     last_groups,
@@ -48,30 +47,6 @@ def problem():
 
 def values(results) -> dict[str, float]:
     return {result.name: result.value for result in results}
-
-
-def test_calibration_by_hand():
-    """Two cases of three characters: each share goes to its fifth, 0 to none."""
-    p = torch.tensor([[0.75, 0.25, 0.0], [0.125, 0.125, 0.75]], dtype=torch.float64)
-    truth = torch.tensor([0, 1])
-    assert calibration(p, truth) == [
-        (0.125, 0.5, 2),  # two shares of 1/8, one of them true
-        (0.25, 0.0, 1),
-        (0.75, 0.5, 2),
-    ]
-
-
-def test_calibration_of_draws_that_are_right():
-    """Truths drawn from p itself: what is stated happens, within four standard errors."""
-    p = torch.distributions.Dirichlet(torch.full((5,), 0.5, dtype=torch.float64))
-    torch.manual_seed(0)
-    p = p.sample((20_000,))
-    truth = torch.multinomial(p, 1, generator=generator_from(2))[:, 0]
-    bins = calibration(p, truth)
-    assert len(bins) == 5
-    assert sum(count for *_, count in bins) == (p > 0).sum()
-    for stated, happened, count in bins:
-        assert abs(stated - happened) < 4 * math.sqrt(stated * (1 - stated) / count) + 1e-3
 
 
 def test_groups_worth_a_look(hvae):

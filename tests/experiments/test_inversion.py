@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from course_lib.experiments.inversion import effective_noise, restricted_range
-from course_lib.operators import CompressedSensing, Downsampling, Inpainting, box_kernel
+from course_lib.experiments.inversion import effective_noise
+from course_lib.operators import CompressedSensing, Downsampling, box_kernel
 from course_lib.rng import generator_from
 
 IMG = (1, 6, 5)
@@ -32,23 +32,3 @@ def test_effective_noise_against_the_frobenius_norm(op):
     # 64 draws of m >= 20 numbers, all but independent: 1280 squares have a mean with
     # a standard error of sqrt(2 / 1280) = 4%, its root half of that.
     assert abs(effective_noise(op, 0.1, 0.3) / exact - 1) < 0.1
-
-
-def test_restricted_range_of_a_mask():
-    """Images that differ in seen pixels keep their distance, others lose it."""
-    mask = torch.zeros(1, 6, 5)
-    mask[..., :3] = 1
-    x = torch.zeros(3, *IMG)
-    x[1, 0, 0, 0] = 1  # seen
-    x[2, 0, 0, 4] = 1  # not seen
-    low, high = restricted_range(Inpainting(mask), x)
-    assert low == 0
-    assert high == 1
-
-
-def test_restricted_range_is_inside_the_singular_values():
-    op = CompressedSensing(40, IMG, generator_from(1))
-    singular_values = torch.linalg.svdvals(dense(op))
-    x = torch.rand(12, *IMG, generator=generator_from(2))
-    low, high = restricted_range(op, x)
-    assert singular_values[-1] <= low <= high <= singular_values[0]

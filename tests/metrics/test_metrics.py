@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from course_lib.metrics import lr_psnr, mse, psnr, rmse, ssim
+from course_lib.metrics import at_psnr, lr_psnr, mse, psnr, rmse, ssim
 
 METRICS = [mse, rmse, psnr, ssim]
 
@@ -173,3 +173,13 @@ def test_lr_psnr_refuses_a_measurement_of_another_size(generator):
     truth, _ = pair(generator)
     with pytest.raises(ValueError, match=r"lr_psnr: .*they must agree"):
         lr_psnr(truth, truth, lambda u: u[..., ::2, ::2])
+
+
+def test_at_psnr_moves_along_the_direction_to_the_level(generator):
+    x = torch.rand(3, 1, 8, 8, generator=generator, dtype=torch.float64)
+    direction = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    moved = at_psnr(x, direction, 22.0)
+    torch.testing.assert_close(psnr(moved, x), torch.full((3,), 22.0).double())
+    ratio = (moved - x) / direction
+    assert (ratio > 0).all()
+    assert ratio.flatten(1).std(1).max() < 1e-12

@@ -16,6 +16,7 @@ from course_lib.operators import (
     Inpainting,
     LinearOperator,
     Luminance,
+    MirroredBlur,
     Tomography,
     bicubic_kernel,
     box_kernel,
@@ -78,6 +79,7 @@ ITERATIVE: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "mri-coils-complex": lambda dtype: MRI(
         random_mask(5, 6), (2, 5, 6), coils(2, 5, 6, dtype=dtype)
     ),
+    "blur-mirrored": lambda dtype: MirroredBlur(random(1, 1, 3, 5, dtype=dtype), (2, 7, 6)),
     "tomography": lambda dtype: Tomography((2, 7, 5), 4, dtype=dtype),
     "tomography-angles": lambda dtype: Tomography(
         (1, 5, 7), torch.tensor([-0.4, 0.1, 0.4, 0.9, 1.3, 1.7, 2.1, 2.5, 7.0]), dtype=dtype

@@ -9,6 +9,7 @@ from course_lib.operators import Blur, Denoising, GaussianNoise, Inpainting, gau
 from course_lib.solvers import (
     discrepancy_principle,
     generalised_cross_validation,
+    oracle_weight,
     tychonov,
 )
 
@@ -108,3 +109,10 @@ def test_bad_input(op, y):
         discrepancy_principle(Inpainting(torch.ones(op.img_size)), y, 0.1)
     with pytest.raises(ValueError, match="y holds"):
         discrepancy_principle(op, y * torch.nan, 0.1)
+
+
+def test_oracle_weight_has_the_least_true_error(op, y, size):
+    x_true = torch.linspace(0, 1, size[-1], dtype=torch.float64).expand(2, *size)
+    lams = torch.tensor([1e-4, 1e-2, 0.1, 1.0, 30.0], dtype=torch.float64)
+    error = torch.stack([(tychonov(op, y, lam).x - x_true).flatten(1).norm(dim=1) for lam in lams])
+    assert torch.equal(oracle_weight(op, y, x_true, lams), lams[error.argmin(0)])

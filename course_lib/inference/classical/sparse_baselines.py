@@ -1,4 +1,4 @@
-"""Recovery without a learned prior: the baselines that a generator has to beat, tuned fairly."""
+"""Sparse recovery, with the weight tuned on other images of the same world."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ EPS = 0.005  # of smoothed total variation: far below the steps at edges, yet L 
 ROUGHLY = {"max_iter": 300, "rtol": 1e-4}  # enough to compare weights
 WELL = {"max_iter": 1000, "rtol": 5e-5}
 
-Solver = Callable[..., Solution]  # of the fit, lam, a start, max_iter and rtol
+Solver = Callable[..., Solution]  # (data_fidelity, lam, x0, max_iter, rtol)
 
 
 class Baseline(NamedTuple):
@@ -72,7 +72,7 @@ def tuned_baselines(
     if not 0 < sigma <= 1:
         raise ValueError(
             f"tuned_baselines: expected 0 < sigma <= 1, the noise in y of images in [0, 1], got "
-            f"{sigma}. For data without noise give the least misfit that matters, say 0.001."
+            f"{sigma}. For data without noise give the least residual that matters, say 0.001."
         )
     fit = _Fit(op, y)
     methods = {
@@ -93,7 +93,7 @@ def tuned_baselines(
 
 
 class _Fit(LeastSquares):
-    """Least squares without the value: only histories would show it, at a third of the cost."""
+    """Least squares without its value, which only histories show, at a third of the cost."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x))
@@ -105,7 +105,7 @@ def tune(
     """Weight -> mean PSNR in dB, each solution starting from where the last one ended.
 
     Weights fall: few coefficients first, and a good start whenever more of them enter. The path
-    ends where the score has fallen 0.2 dB below the best: from there on it is noise that is fitted.
+    ends where the score has fallen 0.2 dB below the best: smaller weights fit the noise.
     """
     x, scores = torch.full_like(x_true, 0.5), {}
     for lam in weights:
@@ -123,7 +123,7 @@ def falling_weights(strongest: float, least: float) -> list[float]:
 
 
 def _lasso(transform: DCT | Wavelets, lipschitz: float) -> Solver:
-    """|A u - y|^2 / 2 + lam |Psi u|_1, the mean brightness spared."""
+    """|A u - y|^2 / 2 + lam |Psi u|_1, the mean brightness left free."""
 
     def solve(fit: LeastSquares, lam: float, x: Tensor, **accuracy) -> Solution:
         penalty = Sparsity(lam, transform, spare_coarsest=True)

@@ -1,0 +1,63 @@
+"""What experiments of several chapters share: photographs, results from means, and from cards."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from course_lib.data import TEST_PHOTOS, Photos, load_photos
+from course_lib.models import read_card
+from course_lib.results import Result
+
+_SCALE = {"smoke": (2, 64), "class": (4, 128), "full": (len(TEST_PHOTOS), 256)}
+Found = tuple[Tensor, str, float | None]  # values, unit, tolerance
+
+
+def photographs(budget: str) -> tuple[Photos, str]:
+    """The photographs of a budget, and the words that describe them in a result."""
+    count, size = _SCALE[budget]
+    photos = load_photos(TEST_PHOTOS[:count], size)
+    return photos, f"{count} photographs, {size} x {size} grey"
+
+
+def mean(values: Tensor) -> float:
+    """Mean as a number; of truth values, the share that holds."""
+    return values.double().mean().item()
+
+
+def means(
+    found: Mapping[str, Found], name: str, data: str, n: int, seed: int | None
+) -> list[Result]:
+    """One result for each entry: the mean of its values.
+
+    Args:
+        found: key -> values, unit, tolerance.
+        name: name of a result, with "{}" where the key goes.
+        data, n, seed: as in `Result`.
+    """
+    return [
+        Result(name.format(key), mean(values), unit, tolerance, data, n, seed)
+        for key, (values, unit, tolerance) in found.items()
+    ]
+
+
+def figures_from_card(
+    card_name: str, label: str, *, keys: Iterable[str] | None = None, leave_out: str = ""
+) -> list[Result]:
+    """Held-out figures and training minutes of a shipped model; no tolerance, since they are read.
+
+    Args:
+        card_name: name of the weights.
+        label: what follows the name of a figure in the name of its result.
+        keys: names of the figures; all by default.
+        leave_out: name of a figure that is not a result.
+    """
+    card = read_card(card_name)
+    seed = card["seed"]
+    chosen = [key for key in (keys or card["figures"]) if key != leave_out]
+    results = []
+    for key in chosen:
+        figure = card["figures"][key]
+        data = figure["data"], figure["n"], seed
+        results.append(Result(f"{key}_{label}", figure["value"], figure["unit"], None, *data))
+    machine = card["machine"], 1, seed
+    return [*results, Result(f"minutes_{label}", card["minutes"], "min", None, *machine)]
