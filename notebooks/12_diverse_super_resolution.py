@@ -324,7 +324,9 @@ plot_curves(range(told), curves, "group", "nats", log="y")
 
 # %%
 drawn = {
-    s: super_resolve(hvae, encoder, small[s], 16, 0.8)
+    s: super_resolve(
+        hvae, encoder, small[s], 16, 0.8, generator=generator_from(0)
+    )
     for s, encoder in encoders.items()
 }
 
@@ -447,7 +449,9 @@ check_projection(project)
 
 # %% tags=["nbval-check-output"]
 op = bicubic_downsampling((1, 64, 64), 8)
-free = super_resolve(hvae, encoders[8], small[8], 4, 0.8, False)
+free = super_resolve(
+    hvae, encoders[8], small[8], 4, 0.8, False, generator=generator_from(0)
+)
 bound = consistency_projection(op, free, small[8])
 gain = psnr(bound[0], x) - psnr(free[0], x)
 print("smallest gain in dB is positive:", bool((gain > 0).all()))
@@ -589,7 +593,9 @@ for s, sigma in ((8, 0.05), (16, 0.1)):
     op = bicubic_downsampling((1, 64, 64), s, GaussianNoise(sigma))
     y = op(test, generator=generator_from(1))
     encoder = load_pretrained(f"encoder_plates64_x{s}")
-    images = super_resolve(prior, encoder, y, 32, consistent=False)
+    images = super_resolve(
+        prior, encoder, y, 32, consistent=False, generator=generator_from(0)
+    )
     with torch.no_grad():
         told[s] = reader(images.flatten(0, 1)).argmax(1).view(32, 3)
         says[s] = reader(y, sigma).exp()
@@ -688,8 +694,9 @@ plot_curves(
 # %%
 cut = central_hole((1, 64, 64), 24)
 seen = cut.A(x)
+encoder = load_pretrained("encoder_portraits64_hole")
 faces = super_resolve(
-    hvae, load_pretrained("encoder_portraits64_hole"), seen, 6, 0.8, op=cut
+    hvae, encoder, seen, 6, 0.8, op=cut, generator=generator_from(0)
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A face without its middle (left), five draws, and the truth (right). The pixels that were seen are kept as they are.", "name": "fig-hole"}, "image": {"alt": "Two portraits with a black square, and completions with different eyes, glasses and mouths."}}

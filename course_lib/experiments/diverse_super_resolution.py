@@ -143,7 +143,10 @@ def portraits_at(factor: int, n: int) -> Problem:
 
     def by_hvae(samples: int, temperature: float) -> Tensor:
         parts = [
-            super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(32)
+            super_resolve(
+                hvae, encoder, part, samples, temperature, False, generator=generator_from(0)
+            )
+            for part in y.split(32)
         ]
         return torch.cat(parts, 1)
 
@@ -436,7 +439,13 @@ def read_plates(key: str, n: int, samples: int, draws: int, temperature: float =
     y = op(x, generator=generator_from(1))
     hvae, encoder = load_pretrained("hvae_plates64"), load_pretrained(f"encoder_plates64_{key}")
     drawn = torch.cat(
-        [super_resolve(hvae, encoder, part, samples, temperature, False) for part in y.split(16)], 1
+        [
+            super_resolve(
+                hvae, encoder, part, samples, temperature, False, generator=generator_from(0)
+            )
+            for part in y.split(16)
+        ],
+        1,
     )
     read = read_samples(drawn.flatten(0, 1))
     world = load_world("plates", "train", draws, progress=False)
@@ -545,7 +554,10 @@ def missing_square(budget: str) -> list[Result]:
     x = load_world("portraits", "test", n, progress=False)[torch.arange(n)]
     y = op.A(x)
     hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_hole")
-    parts = [super_resolve(hvae, encoder, part, samples, 0.8, op=op) for part in y.split(32)]
+    parts = [
+        super_resolve(hvae, encoder, part, samples, 0.8, op=op, generator=generator_from(0))
+        for part in y.split(32)
+    ]
     drawn = torch.cat(parts, 1)
     inside = (..., HOLE, HOLE)
     seen = op.A(torch.ones_like(x[:1])).sum()
@@ -567,9 +579,9 @@ def cost(budget: str) -> list[Result]:
     """Seconds for sixteen solutions of one portrait at x8, projected."""
     problem = portraits_at(8, 1)
     hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_x8")
-    super_resolve(hvae, encoder, problem.y, 1)
+    super_resolve(hvae, encoder, problem.y, 1, generator=generator_from(0))
     start = time.perf_counter()
-    super_resolve(hvae, encoder, problem.y, 16, 0.8)
+    super_resolve(hvae, encoder, problem.y, 16, 0.8, generator=generator_from(0))
     seconds = time.perf_counter() - start
     steps = read_card("encoder_portraits64_x8")["steps"]
     return [

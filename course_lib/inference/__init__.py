@@ -15,7 +15,7 @@ from course_lib.inference.latent.map_latent import Pushforward, conditional_mean
 from course_lib.inference.sampling.diagnostics import effective_sample_size, split_r_hat
 from course_lib.inference.sampling.hamiltonian import Chains, hamiltonian_monte_carlo
 from course_lib.inference.sampling.latent import sample_images, sample_latents
-from course_lib.inference.super_resolution.super_resolve import (
+from course_lib.inference.super_resolution import (
     consistency_projection,
     draw_images,
     expected_consistency,

@@ -53,7 +53,9 @@ class LatentDivergence(Objective):
         shown = self.held_out[:8]
         y = self.op(shown, generator=generator_from(1))
         noiseless = self.op.noise_model is None
-        drawn = super_resolve(self.hvae, model, y, 5, op=self.op, consistent=noiseless)
+        drawn = super_resolve(
+            self.hvae, model, y, 5, 1.0, noiseless, op=self.op, generator=generator_from(0)
+        )
         return torch.cat([shown, self.op.A_dagger(y), *drawn])
 
 
@@ -66,7 +68,9 @@ def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], 
         x = held_out[torch.arange(len(held_out))]
         y = op(x, generator=generator_from(1))
         nats = latent_divergence(hvae, model, x, y, generator=generator_from(0))
-        drawn = super_resolve(hvae, model, y, 4, consistent=False, op=op)
+        drawn = super_resolve(
+            hvae, model, y, 4, consistent=False, op=op, generator=generator_from(0)
+        )
         found = {
             "divergence": (nats.sum(1).mean().item(), "nats per image"),
             "groups": (model.k, f"of {len(hvae.sides)}"),
