@@ -47,6 +47,7 @@ from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained
 from course_lib.plotting import (
+    ColourScale,
     compare,
     decibels,
     plot_curves,
@@ -164,9 +165,7 @@ show_images(
         "on the wall": correlation[2, :, :32, :32],
     },
     captions=["", "", "", ""],
-    vmin=-1,
-    vmax=1,
-    cmap="RdBu_r",
+    scale=ColourScale(-1, 1, "RdBu_r"),
 )
 
 # %% [markdown]
