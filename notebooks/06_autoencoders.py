@@ -37,12 +37,11 @@ from course_lib.exercises import (
     check_to_display,
 )
 from course_lib.experiments.autoencoders import (
-    ReportLoss,
-    classical,
     load_restorers,
     small_plates,
     train_small,
 )
+from course_lib.inference.classical import oracle_median_tv
 from course_lib.metrics import psnr
 from course_lib.models import LinearAutoencoder, linear_vae, load_pretrained
 from course_lib.models.vae import rate
@@ -50,7 +49,7 @@ from course_lib.plotting import compare, show_images
 from course_lib.restore import apply_in_tiles
 from course_lib.results import load_results
 from course_lib.rng import generator_from
-from course_lib.training import NegativeElbo
+from course_lib.training import NegativeElbo, UnscaledElbo
 
 # %% tags=["remove-input"]
 budget_card("06_autoencoders")
@@ -221,7 +220,7 @@ check_rate(my_rate)
 # %%
 small = small_plates(1000)
 steps = 250
-collapsed = train_small(ReportLoss, small, steps)
+collapsed = train_small(UnscaledElbo, small, steps)
 healthy = train_small(NegativeElbo, small, steps)
 for name, model in {"report": collapsed, "ELBO": healthy}.items():
     print(f"{name}: {model.active_latents(small)} of 8 latents are active")
@@ -433,7 +432,7 @@ show_images({"original": x} | damages, columns=4)
 crops = load_crops(5, seed=3).images
 damaged = old_photo(crops, generator=generator_from(6))
 restorers = load_restorers()
-rows = [damaged.image, classical(damaged, crops)]
+rows = [damaged.image, oracle_median_tv(*damaged, crops)]
 rows += [
     restorers[name](*damaged)
     for name in ("projection", "direct", "translation")

@@ -1,27 +1,24 @@
 """Numbers of chapter 6: what autoencoders keep, how a loss kills one, and who repairs best."""
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
-from scipy.ndimage import median_filter
-from torch import Generator, Tensor
-from torch.nn.functional import avg_pool2d, mse_loss
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from course_lib.data import load_crops, load_photos, plates
-from course_lib.data.degradations import Damaged, old_photo, shifted_old_photo, structured
-from course_lib.functionals import SmoothedTV
-from course_lib.functionals.base import Functional
+from course_lib.data.degradations import old_photo, shifted_old_photo, structured
+from course_lib.experiments.shared import figures_from_card, means
+from course_lib.inference.classical import oracle_median_tv
 from course_lib.metrics import psnr, ssim
-from course_lib.models import VAE, LinearAutoencoder, compact_vae, load_pretrained, read_card
-from course_lib.models.vae import rate, reparameterise
+from course_lib.models import VAE, LinearAutoencoder, compact_vae, load_pretrained
 from course_lib.restore import apply_in_tiles, keep_intact
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
-from course_lib.solvers import accelerated_gradient
-from course_lib.training import NegativeElbo, Objective, Settings, train
+from course_lib.training import NegativeElbo, Objective, Settings, UnscaledElbo, train
 
 CHAPTER = "06_autoencoders"
 VAES = ("plates64", "portraits64", "photos64", "plates64_compact", "portraits64_compact")
@@ -39,30 +36,19 @@ def principal_components(budget: str) -> list[Result]:
     n_train, n_test = {"smoke": (256, 32), "class": (2000, 128), "full": (4000, 512)}[budget]
     clean = plates.sample(torch.arange(n_train), seed=0)[0]
     test = plates.sample(torch.arange(n_test), seed=2)[0]
-    data = f"{n_test} held-out plates, components of {n_train}"
-    results = []
-    for k in (8, 32, 128):
-        model = LinearAutoencoder.principal_components(clean, min(k, n_train))
-        value = psnr(model(test), test).mean().item()
-        results.append(Result(f"pca_{k}", value, "dB", 0.05, data, n_test, 0))
-    vae = load_pretrained("vae_plates64_compact")
-    value = psnr(vae.reconstruct(test), test).mean().item()
-    return [*results, Result("compact_same_plates", value, "dB", 0.05, data, n_test, 0)]
+    estimates = {
+        f"pca_{k}": LinearAutoencoder.principal_components(clean, min(k, n_train))(test)
+        for k in (8, 32, 128)
+    }
+    estimates["compact_same_plates"] = load_pretrained("vae_plates64_compact").reconstruct(test)
+    found = {name: (psnr(x, test), "dB", 0.05) for name, x in estimates.items()}
+    return means(found, "{}", f"{n_test} held-out plates, components of {n_train}", n_test, 0)
 
 
 @experiment(CHAPTER, cheap=True)
 def autoencoders(budget: str) -> list[Result]:
     """Figures of the released VAEs, from their cards; the tolerance is that of a new training."""
-    results = []
-    for name in VAES:
-        card = read_card(f"vae_{name}")
-        results += [
-            Result(f"{key}_{name}", f["value"], f["unit"], None, f["data"], f["n"], card["seed"])
-            for key, f in card["figures"].items()
-        ]
-        minutes = card["minutes"], "min", None, card["machine"], 1, card["seed"]
-        results.append(Result(f"minutes_{name}", *minutes))
-    return results
+    return [result for name in VAES for result in figures_from_card(f"vae_{name}", name)]
 
 
 @experiment(CHAPTER)
@@ -72,7 +58,7 @@ def loss_scale(budget: str) -> list[Result]:
     n = {"smoke": 64, "class": 1500, "full": 4000}[budget]
     small = small_plates(n)
     results = []
-    for name, objective in {"report": ReportLoss, "elbo": NegativeElbo}.items():
+    for name, objective in {"report": UnscaledElbo, "elbo": NegativeElbo}.items():
         vae = train_small(objective, small[:-32], steps)
         x = small[-32:]
         data = f"32 plates of 32 x 32, {steps} steps on {n - 32} others"
@@ -89,22 +75,17 @@ def loss_scale(budget: str) -> list[Result]:
 def restoration(budget: str) -> list[Result]:
     """PSNR and SSIM of all methods under all damages, on crops of every test photograph."""
     crops = load_crops({"smoke": 4, "class": 24, "full": 96}[budget], seed=0)
-    restorers = load_restorers()
-    results = []
+    restorers, results = load_restorers(), []
     for damage, draw in DAMAGES.items():
-        damaged = draw(crops.images, generator=generator_from(1))
-        hit = (damaged.image != crops.images).flatten(1).any(1)  # PSNR is infinite elsewhere
-        clean, damaged = crops.images[hit], Damaged(damaged.image[hit], damaged.mask[hit])
+        y, mask = draw(crops.images, generator=generator_from(1))
+        hit = (y != crops.images).flatten(1).any(1)  # PSNR is infinite elsewhere
+        clean, y, mask = crops.images[hit], y[hit], mask[hit]
+        estimates = {"damaged": y, "classical": oracle_median_tv(y, mask, clean)}
+        estimates |= {name: restore(y, mask) for name, restore in restorers.items()}
+        found = {f"psnr_{k}": (psnr(x, clean), "dB", 0.05) for k, x in estimates.items()}
+        found |= {f"ssim_{k}": (ssim(x, clean), "", 0.005) for k, x in estimates.items()}
         data = f"crops of 64 x 64 from {len(set(crops.names))} photographs, {damage} damage"
-        estimates = {"damaged": damaged.image, "classical": classical(damaged, clean)}
-        estimates |= {name: restore(*damaged) for name, restore in restorers.items()}
-        for method, estimate in estimates.items():
-            quality = psnr(estimate, clean).mean().item(), ssim(estimate, clean).mean().item()
-            name, n = f"{method}_{damage}", len(clean)
-            results += [
-                Result(f"psnr_{name}", quality[0], "dB", 0.05, data, n, 1),
-                Result(f"ssim_{name}", quality[1], "", 0.005, data, n, 1),
-            ]
+        results += means(found, f"{{}}_{damage}", data, len(clean), 1)
     return results
 
 
@@ -121,25 +102,9 @@ def photographs_in_tiles(budget: str) -> list[Result]:
         estimates = {"damaged": damaged.image}
         for name, restore in restorers.items():
             estimates[name] = apply_in_tiles(restore, *damaged)
-        for method, estimate in estimates.items():
-            value = psnr(estimate, clean).mean().item()
-            results.append(Result(f"tiled_{method}_{damage}", value, "dB", 0.05, data, count, 2))
+        found = {name: (psnr(x, clean), "dB", 0.05) for name, x in estimates.items()}
+        results += means(found, f"tiled_{{}}_{damage}", data, count, 2)
     return results
-
-
-class ReportLoss(Objective):
-    """Mean squared error plus summed rate: looks like an ELBO, has the wrong scale (E42)."""
-
-    def __init__(self, model: VAE, held_out: Tensor) -> None:
-        self.model = model
-
-    def loss(
-        self, player: str, batch: Tensor, *, done: float, generator: Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        q = self.model.encode(batch)
-        x = self.model.decode(reparameterise(q, generator)).mean
-        beta = min(1.0, done / 0.1)  # as in NegativeElbo: only the scale differs
-        return mse_loss(x, batch) + beta * rate(q).mean(), {}
 
 
 def train_small(objective: type[Objective], x: Tensor, steps: int) -> VAE:
@@ -159,46 +124,12 @@ def small_plates(n: int) -> Tensor:
     return avg_pool2d(plates.sample(torch.arange(n), seed=0)[0], 2)
 
 
-def load_restorers() -> dict:
+def load_restorers() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """The learned methods, each a map (image, mask) -> restored image."""
     vae, direct = load_pretrained("vae_photos64"), load_pretrained("dae_photos64")
     return {
-        "projection": lambda image, mask: vae.reconstruct(image),
+        "projection": lambda image, _: vae.reconstruct(image),
         "direct": direct,
         "kept": keep_intact(direct),
         "translation": load_pretrained("translation_photos64"),
     }
-
-
-@dataclass(frozen=True, eq=False)
-class SeenPixels(Functional):
-    """1/2 |M (x - y)|^2, with a mask of seen pixels for each image of the batch."""
-
-    y: Tensor
-    seen: Tensor
-    lipschitz: float = 1.0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return 0.5 * (self.seen * (x - self.y)).square().sum((1, 2, 3))
-
-    def grad(self, x: Tensor) -> Tensor:
-        return self.seen * (x - self.y)
-
-
-def classical(damaged: Damaged, clean: Tensor) -> Tensor:
-    """Median filter, then smoothed TV that fills the holes: the best setting for each image.
-
-    The choice looks at the truth, once for each image: no method could choose better among these.
-    """
-    best = damaged.image
-    for size in (1, 3, 5):
-        smoothed = torch.from_numpy(
-            median_filter(damaged.image.numpy(), size=(1, 1, size, size), mode="reflect")
-        )
-        for holes in (damaged.mask, torch.zeros_like(damaged.mask)):
-            for lam in (0.01, 0.03, 0.1, 0.3):
-                f = SeenPixels(smoothed, 1 - holes) + SmoothedTV(lam, eps=0.02)
-                estimate = accelerated_gradient(f, smoothed, max_iter=150, rtol=1e-4).x
-                better = psnr(estimate, clean) > psnr(best, clean)
-                best = torch.where(better.view(-1, 1, 1, 1), estimate, best)
-    return best

@@ -38,6 +38,24 @@ class NegativeElbo(Objective):
         )
 
 
+class UnscaledElbo(NegativeElbo):
+    """Mean square error a pixel plus the rate an image, which only looks like minus the ELBO.
+
+    In nats per image the distortion is n / (2 s^2) times the mean square error of n pixels, some
+    thousand times more: with this loss the rate decides, and all latents collapse (erratum E42).
+    """
+
+    def loss(
+        self, player: str, batch: Tensor, *, done: float, generator: Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        q = self.model.encode(batch)
+        mse = mse_loss(self.model.decode(reparameterise(q, generator)).mean, batch)
+        return mse + warm_up(done) * rate(q).mean(), {}
+
+    def after_step(self, figures: dict[str, float]) -> None:
+        """Nothing: the loss has no noise level."""
+
+
 def warm_up(done: float) -> float:
     """Weight of the rate: from 0 to 1 over the first tenth of the training."""
     return min(1.0, done / 0.1)
