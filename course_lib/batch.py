@@ -1,5 +1,6 @@
 """Arithmetic on batches: one number per image, (B,), beside images (B, ...)."""
 
+import torch
 from torch import Tensor
 
 
@@ -16,3 +17,8 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 def norm(a: Tensor) -> Tensor:
     """Euclidean norm of each image of a batch: (B, ...) -> (B,)."""
     return inner(a, a).sqrt()
+
+
+def ratio(a: Tensor, b: Tensor, valid: Tensor) -> Tensor:
+    """a / b where valid, else 0, without a division by 0: three times (B,) -> (B,)."""
+    return torch.where(valid, a / torch.where(valid, b, 1), 0)

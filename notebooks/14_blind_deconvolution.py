@@ -48,6 +48,7 @@ from course_lib.experiments.blind_deconvolution import (
     favourable_signal,
 )
 from course_lib.inference import (
+    DenoiserPotential,
     JointHessian,
     blind_deconvolution,
     coarse_to_fine,
@@ -420,9 +421,8 @@ wide = coarse_to_fine(
 narrow = blind_deconvolution(
     denoiser, pairs.y, 9, "narrow", sigma=SIGMA, **FAST
 )
-known = deconvolve(
-    denoiser, pairs.y, pairs.kernel, sigma=SIGMA, denoiser_sigma=LEVEL
-)
+q = DenoiserPotential(denoiser, LEVEL)
+known = deconvolve(q, pairs.y, pairs.kernel, sigma=SIGMA)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four portraits and what was made of them: blurred; from the wide start; from the narrow start; with the kernel known; the truth.", "name": "fig-blind-images"}, "image": {"alt": "Rows of small portraits: soft, sharp, soft, sharp, sharp."}}
 rows = [

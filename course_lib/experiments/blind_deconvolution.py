@@ -30,7 +30,6 @@ from course_lib.inference.blind_deconvolution import (
     misfit,
     profile,
 )
-from course_lib.inference.blind_deconvolution.momentum import Momentum
 from course_lib.metrics import align, kernel_similarity, psnr
 from course_lib.models import load_pretrained
 from course_lib.operators import (
@@ -43,6 +42,7 @@ from course_lib.operators import (
 )
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from, normal_like
+from course_lib.solvers.momentum import Momentum
 
 CHAPTER = "14_blind_deconvolution"
 SIGMA = 0.01  # of the noise in every blurred image, unless it says otherwise
@@ -143,9 +143,8 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
     """Every method on the same pairs."""
     denoiser, pairs = load_pretrained(f"diffusion_{world}32"), blurred_pairs(world, n, side)
     data = f"{world}, {pairs.x.shape[-1]} x {pairs.x.shape[-1]}, {n} pairs, noise {SIGMA}"
-    known = deconvolve(
-        denoiser, pairs.y, pairs.kernel, sigma=SIGMA, denoiser_sigma=LEVEL, n_iter=50
-    )
+    q = DenoiserPotential(denoiser, LEVEL)
+    known = deconvolve(q, pairs.y, pairs.kernel, sigma=SIGMA, max_iter=50)
     kernels = kernel_of_known_image(pairs, RIDGES[side])
     before, bound = psnr(pairs.y, pairs.x), psnr(known.x, pairs.x)
     values = {
@@ -225,10 +224,10 @@ def kernel_of_known_image(pairs: Pairs, ridge: float) -> Float[Tensor, "b 1 k l"
     """What the measurements say of the kernels to one who knows the images."""
     size = tuple(pairs.kernel.shape[-2:])
     f, step = KernelMisfit(pairs.x, pairs.y, size, ridge), KernelStep()
-    taps = Momentum(first_kernels("wide", size, pairs.y), True)
+    taps, ahead = first_kernels("wide", size, pairs.y), Momentum()
     for _ in range(1000):
-        taps.move(step(f, taps.ahead))
-    return taps.x
+        taps = step(f, ahead(taps))
+    return taps
 
 
 def alternate_tv(

@@ -1,6 +1,7 @@
 """Where prior, operator and solver meet: one method a file."""
 
 from course_lib.inference.blind_deconvolution import (
+    DenoiserPotential,
     JointHessian,
     Stage,
     blind_deconvolution,
@@ -30,6 +31,7 @@ from course_lib.inference.vble.vble import VBLE, VariationalPosterior
 __all__ = [
     "VBLE",
     "Chains",
+    "DenoiserPotential",
     "JointHessian",
     "Laplace",
     "Phase",

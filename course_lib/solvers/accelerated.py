@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
+from course_lib.batch import norm
 from course_lib.protocols import ImageMap, Smooth
-from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, identity, iterate
+from course_lib.solvers.momentum import Momentum
+from course_lib.solvers.solution import Solution
+from course_lib.solvers.step_size import fixed_step
 from course_lib.validation import check_start
 
 
@@ -23,10 +25,8 @@ def accelerated_gradient(
 ) -> Solution:
     """Minimise f by gradient steps from a point ahead, z = x + beta (x - x_old).
 
-    The momentum beta = (t - 1) / t_new with t_new = (1 + sqrt(1 + 4 t^2)) / 2 grows towards 1 and
-    brings the objective down like 1 / n^2. It starts again from t = 1, image by image, whenever
-    the step goes against the momentum, <z - x, x - x_old> > 0: with strong convexity this gives
-    linear convergence without knowing the constant.
+    The growing beta of `Momentum` brings the objective down like 1 / n^2. Its restarts give linear
+    convergence under strong convexity without knowing the constant.
 
     Args:
         f, x0, max_iter, rtol, project: as in `gradient_descent`.
@@ -41,30 +41,19 @@ def accelerated_gradient(
     """
     check_start("accelerated_gradient", x0)
     tau = fixed_step("accelerated_gradient", f, step_size, limit="1 / L")
-    project = project or (lambda u: u)
-    record = History("objective", "gradient_norm", "change")
-    x = z = project(x0)
-    t = torch.ones(len(x), dtype=x.dtype, device=x.device)
-    active = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    finite = active
-    for _ in range(max_iter):
+    project, ahead = project or identity, Momentum()
+
+    def row(x: Tensor, g: Tensor) -> Row:
+        return {"objective": f(x), "gradient_norm": norm(g)}
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
+        z = ahead(x)
         g = f.grad(z)
-        record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
-        x_new = torch.where(per_image(active, x), project(z - tau * g), x)
-        step = x_new - x
-        change = inner(step, step).sqrt()
-        record.add(change=change)
-        t = torch.where(inner(z - x_new, step) > 0, 1, t)
-        t_new = (1 + (1 + 4 * t.square()).sqrt()) / 2
-        z = x_new + per_image((t - 1) / t_new, x) * step
-        x, t, finite = x_new, t_new, change.isfinite()
-        active = active & finite & (change > rtol * inner(x, x).sqrt())
-        if not active.any():
-            break
-    g = f.grad(x)
-    record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
-    history = record.stack()
-    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
+        return project(z - tau * g), row(x, g)
+
+    return iterate(
+        step, project(x0), max_iter=max_iter, rtol=rtol, last=lambda x: row(x, f.grad(x))
+    )
 
 
 def continuation(

@@ -1,12 +1,12 @@
 """Accelerated proximal gradient: the step of `proximal_gradient`, from a point ahead."""
 
-import torch
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
 from course_lib.protocols import Proximable, Smooth
-from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, iterate
+from course_lib.solvers.momentum import Momentum
+from course_lib.solvers.solution import Solution
+from course_lib.solvers.step_size import fixed_step
 from course_lib.validation import check_start
 
 
@@ -37,24 +37,10 @@ def accelerated_proximal_gradient(
     """
     check_start("accelerated_proximal_gradient", x0)
     tau = fixed_step("accelerated_proximal_gradient", f, step_size, limit="1 / L")
-    record = History("objective", "change")
-    x = z = x0
-    t = torch.ones(len(x), dtype=x.dtype, device=x.device)
-    active = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    finite = active
-    for _ in range(max_iter):
-        record.add(objective=f(x) + g(x))
-        x_new = torch.where(per_image(active, x), g.prox(z - tau * f.grad(z), tau), x)
-        step = x_new - x
-        change = inner(step, step).sqrt()
-        record.add(change=change)
-        t = torch.where(inner(z - x_new, step) > 0, 1, t)
-        t_new = (1 + (1 + 4 * t.square()).sqrt()) / 2
-        z = x_new + per_image((t - 1) / t_new, x) * step
-        x, t, finite = x_new, t_new, change.isfinite()
-        active = active & finite & (change > rtol * inner(x, x).sqrt())
-        if not active.any():
-            break
-    record.add(objective=f(x) + g(x))
-    history = record.stack()
-    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
+    ahead = Momentum()
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
+        z = ahead(x)
+        return g.prox(z - tau * f.grad(z), tau), {"objective": f(x) + g(x)}
+
+    return iterate(step, x0, max_iter=max_iter, rtol=rtol)

@@ -1,11 +1,14 @@
 """Conjugate gradients for symmetric positive definite maps."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
+from course_lib.batch import inner, norm, per_image, ratio
 from course_lib.protocols import ImageMap
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, iterate
+from course_lib.solvers.solution import Solution
 from course_lib.validation import check_start
 
 
@@ -29,32 +32,38 @@ def conjugate_gradient(
         max_iter, rtol: stop an image once |b - H x| <= rtol |b|.
 
     Returns:
-        Solution with history "residual": |b - H x| / |b|.
+        Solution with history "residual": |b - H x| / |b| of x_1, ..., x_n.
 
     Source: Hestenes & Stiefel 1952, doi:10.6028/jres.049.044.
     """
     check_start("conjugate_gradient", b, "b")
     x = torch.zeros_like(b) if x0 is None else x0
     check_start("conjugate_gradient", x)
-    record = History("residual")
-    r = b - H(x)
-    p, rho = r, inner(r, r)
-    scale = inner(b, b).sqrt().clamp(min=torch.finfo(b.dtype).tiny)
-    done = rho.sqrt() <= rtol * scale
-    for _ in range(max_iter):
-        if (done | ~rho.isfinite()).all():
-            break
-        Hp = H(p)
-        # A frozen image takes step 0; so does a direction in the kernel of H.
+    r = p = b - H(x)
+    scale = norm(b).clamp(min=torch.finfo(b.dtype).tiny)
+
+    def residual() -> Tensor:
+        return norm(r) / scale
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
+        nonlocal r, p
+        row, Hp, rho = {"residual": residual()}, H(p), inner(r, r)
         curvature = inner(p, Hp)
-        move = ~done & (curvature != 0)
-        alpha = torch.where(move, rho / torch.where(move, curvature, 1), 0)
-        x = x + per_image(alpha, x) * p
-        r = r - per_image(alpha, r) * Hp
-        rho_old, rho = rho, inner(r, r)
-        beta = torch.where(move, rho / torch.where(move, rho_old, 1), 0)
-        p = r + per_image(beta, p) * p
-        record.add(residual=rho.sqrt() / scale)
-        done = done | (rho.sqrt() <= rtol * scale)
-    history = record.stack()
-    return Solution(x, status_of(done, ~rho.isfinite()), history, len(history["residual"]))
+        # An image that has converged takes step 0; so does a direction in the kernel of H.
+        moves = ~(row["residual"] <= rtol) & (curvature != 0)
+        alpha = ratio(rho, curvature, moves)
+        x, r = x + per_image(alpha, x) * p, r - per_image(alpha, x) * Hp
+        beta = ratio(inner(r, r), rho, moves)
+        p = r + per_image(beta, x) * p
+        return x, row
+
+    found = iterate(
+        step,
+        x,
+        max_iter=max_iter,
+        rtol=rtol,
+        error=residual,
+        last=lambda _: {"residual": residual()},
+    )
+    residuals = found.without_start().history["residual"]
+    return replace(found, history={"residual": residuals})

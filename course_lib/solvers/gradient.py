@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
+from course_lib.batch import inner, norm, per_image, ratio
 from course_lib.protocols import ImageMap, Smooth
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, identity, iterate
+from course_lib.solvers.solution import Solution
+from course_lib.solvers.step_size import fixed_step
 from course_lib.validation import check_start
 
 
@@ -43,66 +44,32 @@ def gradient_descent(
     Source: Nesterov 2004, sections 1.2.3 and 2.1.5; Nocedal & Wright 2006, section 3.3.
     """
     check_start("gradient_descent", x0)
-    step_of = _step_rule(f, step_size)
-    project = project or (lambda u: u)
-    record = History("objective", "gradient_norm", "change")
-    x = project(x0)
-    active = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    finite = active
-    for _ in range(max_iter):
+    project = project or identity
+    tau = _step_rule(f, step_size)
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
         g = f.grad(x)
-        record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
-        x_new = project(x - step_of(g) * g)
-        x_new = torch.where(per_image(active, x), x_new, x)
-        change = inner(x_new - x, x_new - x).sqrt()
-        record.add(change=change)
-        x, finite = x_new, change.isfinite()
-        active = active & finite & (change > rtol * inner(x, x).sqrt())
-        if not active.any():
-            break
-    g = f.grad(x)
-    record.add(objective=f(x), gradient_norm=inner(g, g).sqrt())
-    history = record.stack()
-    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
+        return project(x - tau(g) * g), {"objective": f(x), "gradient_norm": norm(g)}
+
+    return iterate(step, project(x0), max_iter=max_iter, rtol=rtol)
 
 
-def _step_rule(f: Smooth, step_size: float | str | None) -> Callable[[Tensor], float | Tensor]:
+def _step_rule(
+    f: Smooth, step_size: float | Literal["optimal"] | None
+) -> Callable[[Tensor], float | Tensor]:
     """The map from a gradient to the step taken along it."""
-    if step_size == "optimal":
-        if not hasattr(f, "hvp"):
-            raise TypeError(
-                f"gradient_descent: step_size='optimal' needs f.hvp(v), the Hessian times v, which "
-                f"{type(f).__name__} does not have. Give a number below 2 / L instead."
-            )
-        return lambda g: per_image(_optimal_step(g, f.hvp(g)), g)
-    tau = fixed_step("gradient_descent", f, step_size)
-    return lambda g: tau
-
-
-def fixed_step(name: str, f: Smooth, step_size: float | None, limit: str = "2 / L") -> float:
-    """The step that was given, or 1 / f.lipschitz; an error if there is neither."""
-    if step_size is None:
-        if not hasattr(f, "lipschitz"):
-            raise TypeError(
-                f"{name}: {type(f).__name__} has no attribute `lipschitz`, so there is no default "
-                f"step. Give step_size as a number below {limit}."
-            )
-        if not f.lipschitz > 0:
-            raise ValueError(
-                f"{name}: f.lipschitz is {f.lipschitz}, so there is no default step. "
-                "A functional with a constant gradient has no curvature: give step_size."
-            )
-        return 1 / f.lipschitz
-    if isinstance(step_size, str) or not step_size > 0:
-        raise ValueError(
-            f"{name}: step_size must be a positive number or None (and in gradient_descent "
-            f"'optimal'), got {step_size!r}. Descent is guaranteed below {limit}."
+    if step_size != "optimal":
+        tau = fixed_step("gradient_descent", f, step_size)
+        return lambda _: tau
+    if not hasattr(f, "hvp"):
+        raise TypeError(
+            f"gradient_descent: step_size='optimal' needs f.hvp(v), the Hessian times v, which "
+            f"{type(f).__name__} does not have. Give a number below 2 / L instead."
         )
-    return step_size
+    return lambda g: per_image(cauchy_step(g, f.hvp(g)), g)
 
 
-def _optimal_step(g: Tensor, Hg: Tensor) -> Tensor:
-    """|g|^2 / <g, H g> per image; 0 where the gradient or the curvature vanishes."""
+def cauchy_step(g: Tensor, Hg: Tensor) -> Tensor:
+    """|g|^2 / <g, H g> of each image; 0 where the gradient or the curvature vanishes."""
     curvature = inner(g, Hg)
-    flat = curvature == 0
-    return torch.where(flat, 0, inner(g, g) / torch.where(flat, 1, curvature))
+    return ratio(inner(g, g), curvature, curvature != 0)

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
 from course_lib.finite_differences import gradient, gradient_adjoint
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, iterate
+from course_lib.solvers.solution import Solution
 from course_lib.validation import check_measurement
 
 
@@ -51,25 +51,16 @@ def primal_dual_tv(
                 f"primal_dual_tv: expected x0 of shape {tuple(x.shape)}, got {tuple(x0.shape)}."
             )
         x = x0
-    ahead, p = x, torch.zeros_like(gradient(x))
-    record = History("objective", "change")
-    active = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    finite = active
-    for _ in range(max_iter):
-        record.add(objective=_objective(op, y, lam, x))
+    old, p = x, torch.zeros_like(gradient(x))
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
+        nonlocal old, p
+        ahead, old = 2 * x - old, x
         p = _project(p + gradient(ahead) / (8 * step_size), lam)
         x_new = op.prox_l2(x - step_size * gradient_adjoint(p), y, step_size)
-        x_new = torch.where(per_image(active, x), x_new, x)
-        change = inner(x_new - x, x_new - x).sqrt()
-        record.add(change=change)
-        ahead, x = 2 * x_new - x, x_new
-        finite = change.isfinite()
-        active = active & finite & (change > rtol * inner(x, x).sqrt())
-        if not active.any():
-            break
-    record.add(objective=_objective(op, y, lam, x))
-    history = record.stack()
-    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
+        return x_new, {"objective": _objective(op, y, lam, x)}
+
+    return iterate(step, x, max_iter=max_iter, rtol=rtol)
 
 
 def _objective(op, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:

@@ -1,12 +1,11 @@
 """Proximal gradient: a smooth term by its gradient, a rough one by its proximal map."""
 
-import torch
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
 from course_lib.protocols import Proximable, Smooth
-from course_lib.solvers.gradient import fixed_step
-from course_lib.solvers.solution import History, Solution, status_of
+from course_lib.solvers.iterate import Row, iterate
+from course_lib.solvers.solution import Solution
+from course_lib.solvers.step_size import fixed_step
 from course_lib.validation import check_start
 
 
@@ -36,18 +35,8 @@ def proximal_gradient(
     """
     check_start("proximal_gradient", x0)
     tau = fixed_step("proximal_gradient", f, step_size, limit="1 / L")
-    record = History("objective", "change")
-    x, active = x0, torch.ones(len(x0), dtype=torch.bool, device=x0.device)
-    finite = active
-    for _ in range(max_iter):
-        record.add(objective=f(x) + g(x))
-        x_new = torch.where(per_image(active, x), g.prox(x - tau * f.grad(x), tau), x)
-        change = inner(x_new - x, x_new - x).sqrt()
-        record.add(change=change)
-        x, finite = x_new, change.isfinite()
-        active = active & finite & (change > rtol * inner(x, x).sqrt())
-        if not active.any():
-            break
-    record.add(objective=f(x) + g(x))
-    history = record.stack()
-    return Solution(x, status_of(~active & finite, ~finite), history, len(history["change"]))
+
+    def step(x: Tensor) -> tuple[Tensor, Row]:
+        return g.prox(x - tau * f.grad(x), tau), {"objective": f(x) + g(x)}
+
+    return iterate(step, x0, max_iter=max_iter, rtol=rtol)

@@ -53,15 +53,6 @@ def test_restarts_give_linear_convergence(generator):
     assert (gap[300] <= 1e-6 * gap[0]).all()
 
 
-def test_a_batch_equals_a_loop(generator):
-    y = images(generator) * torch.tensor([1.0, 0.1, 3.0]).reshape(3, 1, 1, 1).double()
-    f = [LeastSquares(OP, y[i : i + 1]) + SmoothedTV(0.01, 0.05) for i in range(3)]
-    together = accelerated_gradient(LeastSquares(OP, y) + SmoothedTV(0.01, 0.05), y, rtol=1e-6)
-    alone = torch.cat([accelerated_gradient(f[i], y[i : i + 1], rtol=1e-6).x for i in range(3)])
-    # FFTs of a batch and of one image may round differently.
-    assert torch.allclose(together.x, alone, rtol=0, atol=1e-12)
-
-
 def test_projection_and_first_order_condition(generator):
     """Known pixels stay, and the gradient of smoothed TV vanishes on the others."""
     x = images(generator)

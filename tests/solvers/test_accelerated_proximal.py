@@ -128,34 +128,6 @@ def test_sparse_inpainting_satisfies_the_lasso_conditions(generator):
     assert (pull <= lam + 1e-8).all()
 
 
-def test_a_batch_equals_singles(generator):
-    """Restarts and stops are those of each image: neighbours leave no trace."""
-    f, g = lasso(generator, DCT(SIZE), 0.05)
-    x0 = images(generator)
-    scale = torch.tensor([1.0, 0.1, 10.0], dtype=torch.float64)
-    y = f.y * scale[:, None]
-    lams = 0.05 * scale
-    together = accelerated_proximal_gradient(
-        LeastSquares(f.op, y), Sparsity(lams, g.transform), x0, rtol=1e-6
-    )
-    lengths = []
-    for i in range(3):
-        alone = accelerated_proximal_gradient(
-            LeastSquares(f.op, y[i : i + 1]),
-            Sparsity(lams[i].item(), g.transform),
-            x0[i : i + 1],
-            rtol=1e-6,
-        )
-        # Products of a batch and of one image may round differently.
-        assert torch.allclose(together.x[i], alone.x[0], rtol=0, atol=1e-10)
-        lengths.append(len(alone.history["change"]))
-    assert len(set(lengths)) > 1
-    assert len(together.history["change"]) == max(lengths)
-    stopped = lengths.index(min(lengths))
-    frozen = together.history["objective"][min(lengths) :, stopped]
-    assert (frozen == frozen[0]).all()
-
-
 def test_history_has_a_row_an_iterate(generator):
     f, g = lasso(generator, DCT(SIZE), 0.05)
     x0 = images(generator)

@@ -225,37 +225,6 @@ def test_a_start_at_the_minimum_converges_at_once(problem):
 # ------------------------------------------------------------------ batches
 
 
-@pytest.mark.parametrize("step", [None, "optimal", 0.7])
-def test_a_batch_is_a_loop(generator, step):
-    """Image by image to the last bit, also for those that converged early and were frozen."""
-
-    class Shifted(Quadratic):
-        """The same with its minimum at 1, so that relative changes tend to zero."""
-
-        def __call__(self, x):
-            return super().__call__(x - 1)
-
-        def grad(self, x):
-            return super().grad(x - 1)
-
-    f = Shifted([0.5, 1.0, 1.3])
-    scale = torch.tensor([1.0, 0.0, 1e-2, 30.0], dtype=torch.float64)[:, None]
-    x0 = 1 + scale * torch.randn(4, 3, generator=generator, dtype=torch.float64)
-    together = gradient_descent(f, x0, step_size=step, max_iter=200, rtol=1e-4)
-    assert together.status == "converged"
-    lengths = set()
-    for i in range(4):
-        alone = gradient_descent(f, x0[i : i + 1], step_size=step, max_iter=200, rtol=1e-4)
-        assert torch.equal(together.x[i : i + 1], alone.x)
-        rows = len(alone.history["objective"])
-        lengths.add(rows)
-        assert torch.equal(
-            together.history["objective"][:rows, i], alone.history["objective"][:, 0]
-        )
-        assert (together.history["objective"][rows:, i] == alone.history["objective"][-1]).all()
-    assert len(lengths) > 2  # some were frozen while others moved
-
-
 def test_one_diverging_image_is_reported_for_the_batch():
     class Partly(Quadratic):
         def grad(self, x):

@@ -6,7 +6,12 @@ from course_lib.inference.blind_deconvolution.alternation import (
     blind_deconvolution,
 )
 from course_lib.inference.blind_deconvolution.coarse_to_fine import Stage, coarse_to_fine
-from course_lib.inference.blind_deconvolution.image_step import ImageStep, deconvolve, misfit
+from course_lib.inference.blind_deconvolution.image_step import (
+    ImageObjective,
+    ImageStep,
+    deconvolve,
+    misfit,
+)
 from course_lib.inference.blind_deconvolution.kernel_step import (
     KernelMisfit,
     KernelStep,
@@ -26,6 +31,7 @@ from course_lib.inference.blind_deconvolution.second_order import (
 __all__ = [
     "BlindSolution",
     "DenoiserPotential",
+    "ImageObjective",
     "ImageStep",
     "JointHessian",
     "KernelMisfit",

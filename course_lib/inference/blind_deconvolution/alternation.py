@@ -11,14 +11,17 @@ from tqdm import tqdm
 
 from course_lib.batch import inner
 from course_lib.diffusion import Denoiser
-from course_lib.inference.blind_deconvolution.image_step import ImageStep, misfit
+from course_lib.inference.blind_deconvolution.image_step import (
+    ImageObjective,
+    ImageStep,
+    misfit,
+)
 from course_lib.inference.blind_deconvolution.kernel_step import (
     KernelMisfit,
     KernelSize,
     KernelStep,
     first_kernels,
 )
-from course_lib.inference.blind_deconvolution.momentum import Momentum
 from course_lib.inference.blind_deconvolution.potentials import (
     Potential,
     as_potential,
@@ -26,6 +29,8 @@ from course_lib.inference.blind_deconvolution.potentials import (
     value_of,
 )
 from course_lib.operators import BlurEach
+from course_lib.solvers.iterate import identity
+from course_lib.solvers.momentum import Momentum
 from course_lib.solvers.solution import History, Solution, status_of
 
 
@@ -125,36 +130,35 @@ def blind_deconvolution(
             f"{kernel_ridge}. 0 is no ridge."
         )
     q = as_potential(denoiser, denoiser_sigma)
-    image_stepper = ImageStep(q, y, sigma, image_step)
+    image_stepper = ImageStep(image_step, momentum)
     kernel_stepper = KernelStep(kernel_update, kernel_step_size)
     start = first_kernels(init, kernel_size, y)
     size, img_size = tuple(start.shape[-2:]), tuple(y.shape[1:])
-    image, taps = Momentum(y, momentum), Momentum(start, momentum)
-    kernel, kept = start, [Snapshot(0, y, start)]
+    x, taps, kernel, kept = y, start, start, [Snapshot(0, y, start)]
     record, objective = History("misfit", "kernel_change"), []
     for n in tqdm(range(n_outer), disable=not progress):
-        if restart and n % restart == 0:
-            image, taps = Momentum(y, momentum), Momentum(taps.x, momentum)
-        op = BlurEach(kernel, img_size)
+        if n == 0 or (restart and n % restart == 0):
+            x, ahead, taps_ahead = y, *[Momentum() if momentum else identity for _ in range(2)]
+        objective_of_image = ImageObjective(BlurEach(kernel, img_size), y, q, sigma)
         for _ in range(n_inner):
-            image.move(image_stepper(op, image.ahead))
-        f, old = KernelMisfit(image.x, y, size, kernel_ridge), kernel
+            x = image_stepper(objective_of_image, ahead(x))
+        f, old = KernelMisfit(x, y, size, kernel_ridge), kernel
         for _ in range(kernel_steps):
-            taps.move(kernel_stepper(f, taps.ahead))
-        kernel = kernel_stepper.kernel(taps.x)
-        fit = misfit(BlurEach(kernel, img_size), image.x, y)
+            taps = kernel_stepper(f, taps_ahead(taps))
+        kernel = kernel_stepper.kernel(taps)
+        fit = misfit(BlurEach(kernel, img_size), x, y)
         record.add(misfit=fit, kernel_change=(kernel - old).flatten(1).norm(dim=1))
-        if (value := value_of(q, image.x)) is not None:
+        if (value := value_of(q, x)) is not None:
             ridge = kernel_ridge / 2 * inner(kernel, kernel)
             objective.append(fit + sigma**2 * value + ridge)
         if n + 1 in snapshots:
-            kept.append(Snapshot(n + 1, image.x, kernel))
+            kept.append(Snapshot(n + 1, x, kernel))
     history = record.stack()
     if objective:
         history["objective"] = torch.stack(objective).cpu()
     change = history["kernel_change"][-1]
     return BlindSolution(
-        image.x,
+        x,
         status_of(change <= 1e-5, ~change.isfinite()),
         history,
         n_outer,

@@ -76,7 +76,7 @@ def profile(
     kernels = [wrap_kernel(family(theta), img_size[-2:]).to(y) for theta in thetas]
     images, x = [], y
     for kernel in kernels:
-        x = deconvolve(q, y, kernel, sigma=sigma, n_iter=n_iter, rtol=rtol, x0=x).x
+        x = deconvolve(q, y, kernel, sigma=sigma, max_iter=n_iter, rtol=rtol, x0=x).x
         images.append(x)
     operators = [Blur(kernel, img_size) for kernel in kernels]
     lower, upper = [torch.zeros_like(y[:, 0, 0, 0])], [torch.zeros_like(y[:, 0, 0, 0])]
