@@ -1,6 +1,8 @@
 """Properties that many tests ask for, written once."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,3 +38,23 @@ def judged(right: dict[str, Callable], wrong: dict[str, Callable]) -> tuple[Call
         assert printed.count("\n") == 1
 
     return test_right_answers_pass, test_wrong_answers_get_a_hint
+
+
+def moved_by_one_step(objective, samples, folder, **settings) -> set[str]:
+    """Names of the parameters and buffers of a model that one step of its training changes."""
+    from course_lib.training import Settings, train
+
+    objective.preview = lambda model: None  # no contact sheet
+    before = {name: value.clone() for name, value in objective.model.state_dict().items()}
+    options = {"batch_size": len(samples), "precision": "float32", "weight_decay": 0.0}
+    settings = Settings(steps=1, warm_up=0, **{**options, **settings})
+    after = train(objective, samples, settings, folder, progress=False).raw.state_dict()
+    return {name for name, value in after.items() if not torch.equal(value, before[name])}
+
+
+def child_environment() -> dict[str, str]:
+    """Environment of a process that imports the package under test, on one thread."""
+    import course_lib
+
+    root = str(Path(course_lib.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -79,10 +79,10 @@ def check_same_run(path: Path, saved: dict[str, Any], asked: dict[str, Any]) -> 
     kept = {*FREE, "steps"} if saved["timed"] else set(FREE)
     old = {**saved["settings"], "objective": saved["objective"]}
     new = {**asked["settings"], "objective": asked["objective"]}
-    for name in sorted(new.keys() - kept):
-        if old.get(name) != new[name]:
+    for name in sorted((old.keys() | new.keys()) - kept):
+        if old.get(name) != new.get(name):
             raise CourseError(
-                f"{path} was begun with {name} = {old.get(name)}, and {name} = {new[name]} is "
+                f"{path} was begun with {name} = {old.get(name)}, and {name} = {new.get(name)} is "
                 f"asked for. Go on with {old.get(name)}, or choose another folder (or delete this "
                 "one) to start afresh."
             )

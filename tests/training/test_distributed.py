@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -93,11 +94,13 @@ def relative_gap(a, b):
     return ((a - b).norm() / b.norm()).item()
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
+    from helpers import child_environment
+
     environment = {
-        **os.environ,
+        **child_environment(),
         **{"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())},
-        **{"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     }
     workers = [
         subprocess.Popen(

@@ -119,34 +119,54 @@ def assert_same(a, b):
         assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_killed_three_times(tmp_path):
+    from helpers import child_environment
+
     command = [sys.executable, __file__, str(tmp_path), "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = child_environment()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert_same(content(tmp_path / "killed"), content(tmp_path / "whole"))
     assert content(tmp_path / "killed")[0]["skipped"] == 6
 
 
-def test_killed_while_writing(tmp_path, monkeypatch):
-    """Half a new file beside the old one: the old one counts."""
-    settings = replace(SETTINGS, steps=20)
-    run(tmp_path / "whole", settings=settings)
+class Killed(BaseException):
+    """Stands for the end of the process."""
 
-    class Killed(BaseException):
-        pass
 
-    save, torch_save = saved_run.save, torch.save
+def half_a_file(monkeypatch):
+    """torch.save is killed in the middle."""
+    torch_save = torch.save
 
     def half(obj, file):
         torch_save(obj, file)
         file.truncate(file.tell() // 2)
         raise Killed
 
+    monkeypatch.setattr(torch, "save", half)
+
+
+def no_rename(monkeypatch):
+    """All is written, and the file not yet renamed."""
+
+    def replace(self, target):
+        raise Killed
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.parametrize("kill", [half_a_file, no_rename])
+def test_killed_while_writing(tmp_path, monkeypatch, kill):
+    """A new file beside the old one, half or whole: the old one counts."""
+    settings = replace(SETTINGS, steps=20)
+    run(tmp_path / "whole", settings=settings)
+    save = saved_run.save
+
     def save_until_step_12(path, content):
         if content["step"] == 12:
-            monkeypatch.setattr(torch, "save", half)
+            kill(monkeypatch)
         save(path, content)
 
     monkeypatch.setattr(saved_run, "save", save_until_step_12)

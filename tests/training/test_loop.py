@@ -138,6 +138,20 @@ class Drift(Objective):
         return self.model.weight.sum() + 0 * batch.sum(), {}
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_weight_decay_in_closed_form(tmp_path, decay):
+    """w <- (1 - rate decay) w - rate, decoupled from Adam's gradient of 1 (AdamW)."""
+    objective = Drift()
+    nn.init.constant_(objective.model.weight, 5.0)
+    settings = replace(QUICK, steps=40, learning_rate=0.1, weight_decay=decay)
+    training = fit(tmp_path, objective, settings, torch.zeros(10, 1))
+    w = 5.0
+    for t in range(40):
+        rate = settings.learning_rate_at(t)
+        w = (1 - rate * decay) * w - rate
+    assert training.raw.weight.item() == pytest.approx(w, rel=1e-6)  # Adam divides by 1 + 1e-8
+
+
 @pytest.mark.parametrize("decay", [0.9999, 0.5])
 def test_the_average_in_closed_form(tmp_path, decay):
     """a_T = p_T w_0 + sum_t (p_T / p_{t+1}) (1 - d_t) w_{t+1}, with p_t = d_0 ... d_{t-1}."""

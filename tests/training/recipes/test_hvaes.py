@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import moved_by_one_step
 from torch.distributions import Normal
 
 from course_lib.models.stacked_vae import stacked_vae
@@ -67,6 +68,42 @@ def test_without_cuts_the_loss_is_the_bound(model, x, monkeypatch):
     # 1/2 for the residual at its own scale, the rates, and the misfit of the scales.
     expected = 0.5 + rates / 4096 + figures["misfit"]
     torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cut", "floor"), [(0.0, 0.6), (1.0, 1.2)])
+def test_below_the_floor_the_residual_is_cheap(model, x, monkeypatch, cut, floor):
+    """mse / (2 floor^2), and twice the floor in images that are cut, whose scales do not count."""
+    monkeypatch.setattr(hvaes, "CUT", {8: 0.0, 16: cut})
+    monkeypatch.setattr(hvaes, "WHOLE", 1)
+    objective = CoarseFirst(model, x, noise_floor=0.6)
+    monkeypatch.setattr(objective, "_rate_of_vector", lambda *_: torch.zeros(()))
+    loss, figures = objective.loss("model", x, done=0.9, generator=generator_from(0))
+    assert figures["rmse"] < 0.6
+    rates = figures["rate_1"] + figures["rate_8"] + (0 if cut else figures["rate_16"])
+    assert (figures["misfit"] == 0) == (cut == 1)
+    expected = 0.5 * figures["rmse"] ** 2 / floor**2 + rates / 4096 + figures["misfit"]
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rate_of_the_vector_is_part_of_the_loss(model, x, monkeypatch):
+    """In nats per dimension; a quarter of the images is decoded, the others train the vector."""
+    objective, sizes = CoarseFirst(model, x, noise_floor=0.05), []
+    losses = []
+    for nats in (0.0, 4096.0):
+        rate = lambda x, _, nats=nats: sizes.append(len(x)) or torch.tensor(nats)  # noqa: E731
+        monkeypatch.setattr(objective, "_rate_of_vector", rate)
+        losses.append(objective.loss("model", x, done=0.5, generator=generator_from(0))[0])
+    torch.testing.assert_close(losses[1] - losses[0], torch.tensor(1.0), rtol=1e-5, atol=0)
+    assert sizes == [12, 12]
+
+
+def test_one_step_moves_the_network(model, x, tmp_path):
+    """At the start the finer groups are shut: their posteriors stay, the others move."""
+    moved = moved_by_one_step(CoarseFirst(model, x, noise_floor=0.05), x, tmp_path)
+    stages = {name.split(".")[0] for name in moved}
+    assert stages == {"encoder", "decoder"}
+    assert not any(name.startswith("decoder.dec_blocks.5.enc") for name in moved)
+    assert any(name.startswith("decoder.dec_blocks.3.enc") for name in moved)
 
 
 def test_misfit_trains_the_scale_alone(model, x):

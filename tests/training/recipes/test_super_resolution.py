@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers import moved_by_one_step
 from torch.distributions import Normal
 from torch.nn.functional import mse_loss
 
@@ -34,20 +35,35 @@ def small_flow() -> SuperResolutionFlow:
     return SuperResolutionFlow(steps=(1, 2), lifting=1, features=4, blocks=1, hidden=4)
 
 
-def test_loss_of_a_flow_is_its_likelihood():
-    """Once the low-resolution term is narrow: the mean over factors of -log p(x | y) / n."""
+@pytest.mark.parametrize(("done", "std"), [(0.0, WIDE_STD), (0.25, low_std(0.25)), (0.75, LOW_STD)])
+def test_loss_of_a_flow_is_its_likelihood(done, std):
+    """The mean over factors of -log p(x | y) / n, with the width of its low-resolution term."""
     model, x = small_flow(), images(5)
     objective = NegativeLogLikelihood(model, x)
-    loss, figures = objective.loss("model", x, done=0.75, generator=generator_from(3))
+    loss, figures = objective.loss("model", x, done=done, generator=generator_from(3))
     between = x + (torch.rand(x.shape, generator=generator_from(3)) - 0.5) / 255
-    nats = [-model.log_prob(between, sensor(f, x).A(x)).mean() for f in model.factors]
+    nats, errors = [], []
+    for factor in model.factors:
+        y = sensor(factor, x).A(x)
+        low = model.encode(between, factor)[0]
+        likelihood = Normal(y, LOW_STD).log_prob(low), Normal(y, std).log_prob(low)
+        change = (likelihood[1] - likelihood[0]).flatten(1).sum(1)
+        nats.append(-(model.log_prob(between, y) + change).mean())
+        errors.append((low - y).square().mean())
     # The Gaussian term, of size 1e3, is a mean of squares here and a sum there: float32.
-    torch.testing.assert_close(loss, torch.stack(nats).mean() / 256, rtol=1e-5, atol=0)
-    error = [
-        (model.encode(between, f)[0] - sensor(f, x).A(x)).square().mean() for f in model.factors
-    ]
-    expected = torch.stack(error).sqrt().mean()
+    torch.testing.assert_close(loss, torch.stack(nats).mean() / 256, rtol=1e-5, atol=1e-5)
+    expected = torch.stack(errors).sqrt().mean()
     torch.testing.assert_close(figures["low_rmse"], expected, rtol=1e-5, atol=0)
+
+
+def test_one_step_moves_the_networks(tmp_path):
+    """Of the flow the layers next to its output: the couplings begin as identities."""
+    x, flow, network = images(4), small_flow(), SRResNet(factor=4, channels=4, blocks=1)
+    moved = moved_by_one_step(NegativeLogLikelihood(flow, x), x, tmp_path / "flow")
+    for level in range(len(flow.levels)):
+        assert {f"levels.{level}.norm.shift", f"levels.{level}.base.weight"} <= moved
+    moved = moved_by_one_step(SquaredError(network, x), x, tmp_path / "network")
+    assert moved >= {name for name, _ in network.named_parameters()}
 
 
 def test_width_of_the_low_resolution_term():

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from helpers import moved_by_one_step
 
 from course_lib.inference import latent_divergence
 from course_lib.models.measurement_encoder import measurement_encoder
 from course_lib.models.pretrained import build
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.operators import bicubic_downsampling
+from course_lib.operators import GaussianNoise, bicubic_downsampling
 from course_lib.rng import generator_from
 from course_lib.training.recipes import find_recipe, measurement_encoders
 from course_lib.training.recipes.measurement_encoders import (
@@ -66,6 +67,29 @@ def test_loss_is_the_divergence_and_leaves_the_prior_alone(hvae, x, monkeypatch)
     assert all(head[-1].weight.grad.abs().max() > 0 for head in model.heads)
     assert all(p.grad is None for p in hvae.parameters())
     assert not any("hvae" in name for name in model.state_dict())
+
+
+def test_one_step_moves_the_encoder_alone(hvae, x, monkeypatch, tmp_path):
+    monkeypatch.setattr(measurement_encoders, "load_pretrained", lambda name, device: hvae)
+    before = {name: value.clone() for name, value in hvae.state_dict().items()}
+    model, op = encoder(8, [8], [False]), bicubic_downsampling((1, 64, 64), 8, GaussianNoise(0.1))
+    objective = LatentDivergence(model, x, prior="tiny", op=op)
+    moved = moved_by_one_step(objective, x, tmp_path)
+    last = {f"heads.{k}.{len(head) - 1}.weight" for k, head in enumerate(model.heads)}
+    assert last <= moved  # the layers before them begin without a slope
+    assert all(torch.equal(value, before[name]) for name, value in hvae.state_dict().items())
+
+
+def test_the_measurement_is_noisy_where_the_operator_is(hvae, x, monkeypatch):
+    """The loss is the divergence for y = A x + noise, with the draws of one generator."""
+    monkeypatch.setattr(measurement_encoders, "load_pretrained", lambda name, device: hvae)
+    model, op = encoder(8, [8], [False]), bicubic_downsampling((1, 64, 64), 8, GaussianNoise(0.3))
+    objective = LatentDivergence(model, x, prior="tiny", op=op)
+    loss, _ = objective.loss("model", x, done=0.0, generator=generator_from(4))
+    g = generator_from(4)
+    y = op.A(x) + 0.3 * torch.randn(len(x), 1, 8, 8, generator=g)
+    expected = latent_divergence(hvae, model, x, y, generator=g).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
 
 
 def test_start_from_the_prior(hvae):
