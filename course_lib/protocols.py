@@ -26,6 +26,24 @@ class Likelihood(NoiseModel, Protocol):
 
 
 @runtime_checkable
+class Measuring(Protocol):
+    """A forward model, linear or not, of which the shape of one measurement is known."""
+
+    @property
+    def measurement_size(self) -> tuple[int, ...]: ...
+    def A(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Linear(Measuring, Protocol):
+    """A linear forward model A with its adjoint, pseudo-inverse and proximal map."""
+
+    def A_adjoint(self, y: Tensor) -> Tensor: ...
+    def A_dagger(self, y: Tensor) -> Tensor: ...
+    def prox_l2(self, z: Tensor, y: Tensor, gamma: float) -> Tensor: ...
+
+
+@runtime_checkable
 class Smooth(Protocol):
     """A differentiable functional: one value per image, and its gradient."""
 

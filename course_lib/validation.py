@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from course_lib.protocols import Measuring
+
 
 def check_start(name: str, x: Tensor, what: str = "x0") -> None:
     """Refuse a starting point that is no batch or holds NaN or inf."""
@@ -19,7 +21,7 @@ def check_start(name: str, x: Tensor, what: str = "x0") -> None:
         )
 
 
-def check_measurement(name: str, op, y: Tensor) -> None:
+def check_measurement(name: str, op: Measuring, y: Tensor) -> None:
     """Refuse a y that is no batch of measurements of op, or not finite."""
     check_start(name, y, "y")
     size = tuple(op.measurement_size)

@@ -1,12 +1,13 @@
 """Properties that many tests ask for, written once."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def assert_batch_independent(
@@ -58,3 +59,17 @@ def child_environment() -> dict[str, str]:
 
     root = str(Path(course_lib.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def dense_matrix(f: Callable[[Tensor], Tensor], size: tuple[int, ...]) -> Tensor:
+    """The matrix of a linear map from images of this size (C, H, W), by its columns."""
+    n = math.prod(size)
+    return f(torch.eye(n, dtype=torch.float64).reshape(n, *size)).reshape(n, -1).T
+
+
+def diagonal_operators(size: tuple[int, int, int], generator: Generator) -> tuple:
+    """The operators that are diagonal in the Fourier basis."""
+    from course_lib.operators import Blur, Denoising
+
+    kernel = torch.rand(1, 1, 3, 4, generator=generator, dtype=torch.float64)
+    return Denoising(size), Blur(kernel / kernel.sum(), size)

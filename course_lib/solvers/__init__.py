@@ -15,7 +15,8 @@ from course_lib.solvers.primal_dual import primal_dual_tv
 from course_lib.solvers.projection import project_box, project_consistent
 from course_lib.solvers.proximal import proximal_gradient
 from course_lib.solvers.solution import Solution
-from course_lib.solvers.wiener import hessian_spectrum, tychonov, wiener
+from course_lib.solvers.tychonov import hessian_spectrum, tychonov
+from course_lib.solvers.wiener import wiener
 
 __all__ = [
     "LBFGS",

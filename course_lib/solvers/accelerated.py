@@ -1,6 +1,7 @@
 """Accelerated gradient descent with restarts, and continuation in a parameter."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ def continuation(
     levels: Iterable[float],
     *,
     solver: Callable[..., Solution] = accelerated_gradient,
-    **options,
+    **options: Any,
 ) -> Solution:
     """Solve problem(level) for one level after the other, each from where the last one ended.
 

@@ -15,12 +15,14 @@ from torch.fft import rfft2
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import half_spectrum_weights, squared_modulus
 from course_lib.metrics import psnr
-from course_lib.solvers.wiener import fourier_diagonal, tychonov
+from course_lib.protocols import Linear
+from course_lib.solvers.fourier_diagonal import fourier_diagonal
+from course_lib.solvers.tychonov import tychonov
 from course_lib.validation import check_measurement
 
 
 def discrepancy_principle(
-    op, y: Tensor, sigma: float, *, bounds: tuple[float, float] = (1e-8, 1e4)
+    op: Linear, y: Tensor, sigma: float, *, bounds: tuple[float, float] = (1e-8, 1e4)
 ) -> Float[Tensor, "batch"]:
     """Morozov's rule: the lam whose residual has the size of the noise, |A u - y|^2 = n sigma^2.
 
@@ -50,7 +52,7 @@ def discrepancy_principle(
 
 
 def generalised_cross_validation(
-    op, y: Tensor, lams: Float[Tensor, "candidates"]
+    op: Linear, y: Tensor, lams: Float[Tensor, "candidates"]
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch candidates"]]:
     """The candidate lam that predicts left-out pixels best; the noise level is not needed.
 
@@ -75,7 +77,7 @@ def generalised_cross_validation(
 
 
 def oracle_weight(
-    op, y: Tensor, x_true: Tensor, lams: Float[Tensor, "candidates"]
+    op: Linear, y: Tensor, x_true: Tensor, lams: Float[Tensor, "candidates"]
 ) -> Float[Tensor, "batch"]:
     """The candidate lam with the least true error of Tychonov's estimate, for each image.
 
@@ -88,7 +90,7 @@ def oracle_weight(
 class _Spectrum:
     """|F y|^2, |k|^2 and L, flattened over frequencies, in double precision."""
 
-    def __init__(self, caller: str, op, y: Tensor) -> None:
+    def __init__(self, caller: str, op: Linear, y: Tensor) -> None:
         transfer = fourier_diagonal(caller, op)
         check_measurement(caller, op, y)
         height, width = y.shape[-2:]

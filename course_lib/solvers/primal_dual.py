@@ -5,13 +5,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.finite_differences import gradient, gradient_adjoint
+from course_lib.protocols import Linear
 from course_lib.solvers.iterate import Row, iterate
 from course_lib.solvers.solution import Solution
 from course_lib.validation import check_measurement
 
 
 def primal_dual_tv(
-    op,
+    op: Linear,
     y: Tensor,
     lam: float,
     *,
@@ -63,7 +64,7 @@ def primal_dual_tv(
     return iterate(step, x, max_iter=max_iter, rtol=rtol)
 
 
-def _objective(op, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:
+def _objective(op: Linear, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:
     fit = (op.A(x) - y).flatten(1).square().sum(1) / 2
     return fit + lam * gradient(x).square().sum(0).sqrt().flatten(1).sum(1)
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from course_lib.protocols import ImageMap
+from course_lib.protocols import ImageMap, Linear
 
 
 def project_box(low: float = 0.0, high: float = 1.0) -> ImageMap:
@@ -12,7 +12,7 @@ def project_box(low: float = 0.0, high: float = 1.0) -> ImageMap:
     return lambda x: x.clamp(low, high)
 
 
-def project_consistent(op, y: Tensor) -> ImageMap:
+def project_consistent(op: Linear, y: Tensor) -> ImageMap:
     """x -> x - A^+ (A x - y), the nearest image that explains y exactly (y in the range of A).
 
     For inpainting this is "keep x where nothing was seen, y elsewhere".

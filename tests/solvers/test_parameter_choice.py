@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import dense_matrix
 from scipy.optimize import brentq
 
 from course_lib.finite_differences import laplacian
@@ -12,11 +13,6 @@ from course_lib.solvers import (
     oracle_weight,
     tychonov,
 )
-
-
-def matrix(f, size):
-    n = torch.Size(size).numel()
-    return f(torch.eye(n, dtype=torch.float64).reshape(n, *size)).reshape(n, n).T
 
 
 @pytest.fixture(params=[(1, 6, 8), (1, 7, 5), (3, 4, 7)], ids=str)
@@ -41,7 +37,7 @@ def test_gcv_against_the_dense_formula(op, y, size):
     """n |A u - y|^2 / trace(I - A R)^2, divided by n."""
     lams = torch.tensor([1e-3, 0.03, 0.5, 20.0], dtype=torch.float64)
     best, curve = generalised_cross_validation(op, y, lams)
-    A, L = matrix(op.A, size), matrix(laplacian, size)
+    A, L = dense_matrix(op.A, size), dense_matrix(laplacian, size)
     identity = torch.eye(len(A), dtype=torch.float64)
     expected = torch.empty(2, 4, dtype=torch.float64)
     for j, lam in enumerate(lams.tolist()):
