@@ -1,5 +1,6 @@
 """Diffusion models: densities and samples from a denoiser D(x, sigma) = E[x_0 | x] alone."""
 
+from course_lib.diffusion.common_noise import CommonNoisePotential
 from course_lib.diffusion.probability_flow import (
     PotentialEstimate,
     estimate_potential,
@@ -31,6 +32,7 @@ from course_lib.diffusion.trace import Hutchinson, denoise_with_trace, rademache
 __all__ = [
     "EDM",
     "AdaptiveSteps",
+    "CommonNoisePotential",
     "Denoiser",
     "Hutchinson",
     "PotentialEstimate",

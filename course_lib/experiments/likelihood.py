@@ -6,29 +6,32 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from scipy.stats import beta
 from torch import Tensor, nn
 
 from course_lib.data.views import Halved
 from course_lib.data.worlds import load_world
 from course_lib.diffusion import (
+    CommonNoisePotential,
     Denoiser,
     Hutchinson,
     PotentialEstimate,
     dequantise,
     estimate_potential,
-    potential,
     rademacher,
 )
 from course_lib.exact import EmpiricalMixture, power_law
+from course_lib.experiments.shared import means
 from course_lib.fourier import filter_image, half_spectrum_weights
-from course_lib.functionals import Functional, InvariantSparsity, SmoothedTV
+from course_lib.functionals import InvariantSparsity, SmoothedTV, fitted_potential
+from course_lib.metrics import proportion_interval
 from course_lib.models import load_pretrained
 from course_lib.operators import (
     Blur,
+    MirroredBlur,
     airy_kernel,
     defocus_kernel,
     gaussian_kernel,
+    mirror,
     motion_kernel,
     wrap_kernel,
 )
@@ -37,17 +40,17 @@ from course_lib.rng import generator_from, normal_like
 
 CHAPTER = "13_likelihood"
 WORLDS = ("photos", "plates", "portraits")
-SIGMA = 0.01  # noise level of the laws, and of the noise that images get
-N_STEPS = 6  # of the solver: 37 evaluations; `accuracy` says what that costs
+SIGMA = 0.01  # noise level of the densities, and of the noise that images get
+N_STEPS = 6  # steps of the solver, 37 evaluations; `accuracy` measures the error
 SIGN_TIMES = (0.001, 80.0)
-FAMILIES: dict[str, Callable[[float], Tensor]] = {
+FAMILIES: dict[str, Callable[..., Tensor]] = {
     "gaussian": gaussian_kernel,
     "motion": motion_kernel,
     "airy": airy_kernel,
     "defocus": defocus_kernel,
 }
 THETAS = (0.0, 0.4, 0.7, 1.2, 2.4)  # in pixels; at 0 every kernel is the identity
-TV_EPS = 1e-3  # of smoothed total variation: small against the differences in an image
+TV_EPS = 1e-3  # small against the differences in an image
 
 Potential = Callable[[Tensor], Tensor]  # images (B, C, H, W) to nats (B,)
 
@@ -161,13 +164,13 @@ def ranking(world: str, budget: str) -> list[Result]:
     q = model_potential(model, own, n_steps=steps)
     itself = q(own)
     for name, changed in images.items():
-        nats, unit = itself if name == "itself" else q(changed), "nats per dimension"
+        nats = itself if name == "itself" else q(changed)
         data = f"{name} of held-out {world}" if name not in WORLDS else f"held-out {name}"
-        data = f"{data}, model of {world}"
-        mean = nats.mean().item() / own[0].numel()
-        results.append(Result(f"rank_{world}_{name}", mean, unit, 0.05, data, n, 7))
-        likelier = (nats < itself).double().mean().item()
-        results.append(Result(f"likelier_{world}_{name}", likelier, "", 0.1, data, n, 7))
+        found = {
+            "rank": (nats / own[0].numel(), "nats per dimension", 0.05),
+            "likelier": (nats < itself, "", 0.1),
+        }
+        results += means(found, f"{{}}_{world}_{name}", f"{data}, model of {world}", n, 7)
     return results
 
 
@@ -179,7 +182,7 @@ def blur_by_formula(budget: str) -> list[Result]:
     for world in WORLDS:
         x = held_out(world, n)
         for name, penalty in penalties(x).items():
-            q = fitted(penalty, x)
+            q = fitted_potential(penalty, x)
             for family in FAMILIES:
                 change = blur_changes(q, x, family, THETAS)
                 label = f"{name}_{world}_{family}"
@@ -196,14 +199,11 @@ def where_blur_is_unlikely(budget: str) -> list[Result]:
     mixture = EmpiricalMixture(centres)
     for sigma in (0.02, 0.1, 0.5, 1.0):
         for kind, x in {"centres": centres, "samples": centres + sigma * noise}.items():
-            change = blur_changes(
-                lambda images, s=sigma: mixture.potential(images, s), x, "gaussian", (0.0, 1.5)
-            )[-1]
-            name, data = f"mixture_{kind}_{sigma:g}", f"{n} photographs that the mixture knows"
-            unit = "nats per dimension"
-            results.append(Result(name, change.mean().item(), unit, 0.05, data, n, 5))
-            risen = (change > 0).double().mean().item()
-            results.append(Result(f"{name}_risen", risen, "", 0.05, data, n, 5))
+            q = partial(mixture.potential, sigma=sigma)
+            change = blur_changes(q, x, "gaussian", (0.0, 1.5))[-1]
+            found = {"": (change, "nats per dimension", 0.05), "_risen": (change > 0, "", 0.05)}
+            data = f"{n} photographs that the mixture knows"
+            results += means(found, f"mixture_{kind}_{sigma:g}{{}}", data, n, 5)
     return results
 
 
@@ -259,24 +259,11 @@ def altered(x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
 def blurred(
     x: Float[Tensor, "b c h w"], family: str, theta: float, *, periodic: bool = False
 ) -> Float[Tensor, "b c h w"]:
-    """h_theta * x, with a kernel of one of the FAMILIES; x itself at 0.
-
-    Args:
-        periodic: let the left border blur into the right one, and the top into the bottom: a
-            seam, which no image of these worlds has. Otherwise the image is mirrored there.
-    """
-    plane = x if periodic else mirrored(x)
-    kernel = wrap_kernel(FAMILIES[family](theta, dtype=x.dtype), tuple(plane.shape[-2:]))
-    return Blur(kernel, tuple(plane.shape[1:])).A(plane)[..., : x.shape[2], : x.shape[3]]
-
-
-def mirrored(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-    """The periodic image (2 H, 2 W) that goes on beyond each border as its mirror image.
-
-    Kernels that are symmetric in both axes, as all FAMILIES are, keep this symmetry.
-    """
-    x = torch.cat([x, x.flip(3)], dim=3)
-    return torch.cat([x, x.flip(2)], dim=2)
+    """h_theta * x, with a kernel of one of the FAMILIES and mirrored or periodic borders."""
+    kernel, size = FAMILIES[family](theta, dtype=x.dtype), tuple(x.shape[1:])
+    if periodic:
+        return Blur(wrap_kernel(kernel, size[1:]), size).A(x)
+    return MirroredBlur(kernel, size).A(x)
 
 
 def blur_changes(
@@ -291,7 +278,10 @@ def blur_changes(
     """(q(h_theta * x) - q(x)) / n for each theta and image, nats per dimension.
 
     Args:
-        thetas: 0 first.
+        q: potential of images, in nats.
+        x: images.
+        family: key of FAMILIES.
+        thetas: widths, 0 first.
         before: q(x), if it is known: no kernel changes it.
         periodic: as in `blurred`.
     """
@@ -310,51 +300,34 @@ def model_potential(
     noisy: bool = True,
     rounded: bool = False,
 ) -> Potential:
-    """The potential of a model at noise level sigma, for images that are to be compared.
-
-    Each image keeps its own probe and its own noise in all comparisons; those of different images
-    are independent, so that their errors average out over the images.
+    """The potential of a model for versions of the images x, with common noise and probes.
 
     Args:
-        x: the images to begin with: what is compared has their shape and order.
-        sigma: of the law, and of the noise that each image gets, the same in all comparisons: a
-            clean image has no place in the law at noise level sigma, where all have noise.
-        noisy: False to ask about the images as they are.
+        denoiser: the model.
+        x: images; what is compared has their shape and order.
+        sigma: noise level of the density, and of the noise that each image gets.
+        n_steps: number of steps of the solver.
+        noisy: False for the potential of the images as they are.
         rounded: round images to 8 bits, and dequantise them with the same noise each time.
     """
     noise = sigma * normal_like(x, generator_from(5)) if noisy else torch.zeros_like(x)
-    probes = Hutchinson(rademacher(tuple(x.shape), 1, generator=generator_from(6)))
+    probes = rademacher(tuple(x.shape), 1, generator=generator_from(6))
+    q = CommonNoisePotential(denoiser, noise, probes, sigma, n_steps)
+    if not rounded:
+        return q
 
-    def q(images: Tensor) -> Tensor:
-        if rounded:
-            levels = (255 * images.clamp(0, 1)).round() / 255
-            images = dequantise(levels, generator=generator_from(4))
-        return potential(denoiser, images + noise, n_steps, probes, sigma_min=sigma)
+    def of_bytes(images: Tensor) -> Tensor:
+        levels = (255 * images.clamp(0, 1)).round() / 255
+        return q(dequantise(levels, generator=generator_from(4)))
 
-    return q
+    return of_bytes
 
 
 def penalties(x: Float[Tensor, "b c h w"]) -> dict[str, Potential]:
-    """Convex functionals of the mirrored image that do not depend on where it begins."""
-    functionals: dict[str, Functional] = {
-        "tv": SmoothedTV(1.0, TV_EPS),
-        "wavelets": InvariantSparsity(1.0, tuple(mirrored(x).shape[1:])),
-    }
-    return {name: partial(_of_mirrored, f) for name, f in functionals.items()}
-
-
-def _of_mirrored(functional: Functional, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    return functional(mirrored(x))
-
-
-def fitted(penalty: Potential, x: Float[Tensor, "b c h w"]) -> Potential:
-    """lam R(x), with the lam that makes exp(-lam R) / Z(lam) most likely on the images x.
-
-    For R that is homogeneous of degree 1, Z is proportional to lam^-n (constants aside, on which
-    R does not depend), so lam = n / mean R. Potentials are up to a constant.
-    """
-    lam = x[0].numel() / penalty(x).mean()
-    return lambda images: lam * penalty(images)
+    """Total variation and wavelets of the mirrored image: convex, invariant under translations."""
+    tv = SmoothedTV(1.0, TV_EPS)
+    wavelets = InvariantSparsity(1.0, tuple(mirror(x).shape[1:]))
+    return {"tv": lambda u: tv(mirror(u)), "wavelets": lambda u: wavelets(mirror(u))}
 
 
 def summary(
@@ -364,32 +337,18 @@ def summary(
 
     An image falls if its potential never rises from one theta to the next.
     """
-    n, unit, results = change.shape[1], "nats per dimension", []
+    n, unit, found = change.shape[1], "nats per dimension", {}
     for theta, values in zip(thetas[1:], change[1:], strict=True):
-        name = f"change_{label}_{theta:g}"
-        results.append(Result(name, values.mean().item(), unit, 0.02, data, n, 5))
-        spread = values.std().item()
-        results.append(Result(f"spread_{label}_{theta:g}", spread, unit, None, data, n, 5))
-        below = (values <= 0).double().mean().item()
-        results.append(Result(f"below_{label}_{theta:g}", below, "", 0.05, data, n, 5))
-    falls = int((change.diff(dim=0) <= 0).all(0).sum())
-    low, high = interval(falls, n)
-    rise = change.diff(dim=0).amax().item()
-    return [
-        *results,
-        Result(f"falls_{label}", falls / n, "", 0.05, data, n, 5),
-        Result(f"falls_low_{label}", low, "", None, data, n, 5),
-        Result(f"falls_high_{label}", high, "", None, data, n, 5),
-        Result(f"rise_{label}", rise, f"{unit}, largest between neighbours", None, data, n, 5),
-    ]
-
-
-def interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Of a proportion of which k in n were counted.
-
-    Source: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
-    """
-    tail = (1 - level) / 2
-    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
-    return low, high
+        found[f"change_{label}_{theta:g}"] = values, unit, 0.02
+        found[f"spread_{label}_{theta:g}"] = values.std(), unit, None
+        found[f"below_{label}_{theta:g}"] = values <= 0, "", 0.05
+    rises = change.diff(dim=0)
+    falls = (rises <= 0).all(0)
+    low, high = proportion_interval(int(falls.sum()), n)
+    found |= {
+        f"falls_{label}": (falls, "", 0.05),
+        f"falls_low_{label}": (low, "", None),
+        f"falls_high_{label}": (high, "", None),
+        f"rise_{label}": (rises.amax(), f"{unit}, largest between neighbours", None),
+    }
+    return means(found, "{}", data, n, 5)

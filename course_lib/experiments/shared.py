@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from course_lib.data import TEST_PHOTOS, Photos, load_photos
@@ -9,7 +10,7 @@ from course_lib.models import read_card
 from course_lib.results import Result
 
 _SCALE = {"smoke": (2, 64), "class": (4, 128), "full": (len(TEST_PHOTOS), 256)}
-Found = tuple[Tensor, str, float | None]  # values, unit, tolerance
+Found = tuple[Tensor | float, str, float | None]  # values, unit, tolerance
 
 
 def photographs(budget: str) -> tuple[Photos, str]:
@@ -19,9 +20,9 @@ def photographs(budget: str) -> tuple[Photos, str]:
     return photos, f"{count} photographs, {size} x {size} grey"
 
 
-def mean(values: Tensor) -> float:
+def mean(values: Tensor | float) -> float:
     """Mean as a number; of truth values, the share that holds."""
-    return values.double().mean().item()
+    return torch.as_tensor(values, dtype=torch.float64).mean().item()
 
 
 def means(

@@ -1,6 +1,7 @@
 """Functionals: value, gradient, and proximal map where it has a closed form."""
 
 from course_lib.functionals.base import Functional
+from course_lib.functionals.density import fitted_potential
 from course_lib.functionals.invariant_sparsity import InvariantSparsity
 from course_lib.functionals.least_squares import LeastSquares
 from course_lib.functionals.masked_least_squares import MaskedLeastSquares
@@ -19,5 +20,6 @@ __all__ = [
     "Sparsity",
     "Tychonov",
     "Wavelets",
+    "fitted_potential",
     "keep_largest",
 ]

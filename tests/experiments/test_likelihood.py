@@ -15,16 +15,13 @@ from course_lib.experiments.likelihood import (
     altered,
     blur_changes,
     blurred,
-    fitted,
-    interval,
-    mirrored,
     model_potential,
     penalties,
     summary,
 )
 from course_lib.fourier import filter_image, frequencies
 from course_lib.functionals import InvariantSparsity, SmoothedTV
-from course_lib.operators import Blur
+from course_lib.operators import Blur, mirror
 from course_lib.results.registry import experiments
 from course_lib.rng import generator_from, normal_like
 
@@ -107,8 +104,8 @@ def test_families_begin_with_the_identity_and_widen(family, crops):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_borders(family, crops):
     """A mirrored image stays one, so that its blur is that of the plane; a periodic one wraps."""
-    whole = blurred(mirrored(crops), family, 1.2, periodic=True)
-    torch.testing.assert_close(whole, mirrored(blurred(crops, family, 1.2)), rtol=0, atol=1e-12)
+    whole = blurred(mirror(crops), family, 1.2, periodic=True)
+    torch.testing.assert_close(whole, mirror(blurred(crops, family, 1.2)), rtol=0, atol=1e-12)
     ramp = torch.linspace(0, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
     seam = blurred(ramp, family, 1.2, periodic=True)[..., 0]
     assert (seam > 0.1).all()
@@ -123,7 +120,7 @@ def test_penalties_fall_under_every_family(family, crops):
         assert (change <= 1e-12).all()
 
 
-def test_model_potential_is_that_of_the_law(crops):
+def test_model_potential_is_that_of_the_world(crops):
     """In the Gaussian world, differences of potentials are exact under common probes."""
     world = power_law(IMG_SIZE)
     q = model_potential(world, crops, sigma=0.02, n_steps=10)
@@ -143,16 +140,6 @@ def test_rounding_is_done_to_both_sides(crops):
     assert q(crops).equal(q(crops))  # the same noise each time
 
 
-def test_fitted_weight_is_the_most_likely_one(crops):
-    """lam = n / mean R maximises n log lam - lam mean R."""
-    penalty = penalties(crops)["wavelets"]
-    q, mean = fitted(penalty, crops), penalty(crops).mean().item()
-    lam = (q(crops) / penalty(crops))[0].item()
-    n = 256
-    values = [n * math.log(w * lam) - w * lam * mean for w in (0.9, 1.0, 1.1)]
-    assert values[1] == max(values)
-
-
 def test_summary_counts_what_never_rises():
     change = torch.tensor([[0.0, 0.0, 0.0], [-0.1, -0.2, 0.1], [-0.3, -0.1, -0.4]]).double()
     found = {r.name: r.value for r in summary("x", change, (0.0, 1.0, 2.0), "three images")}
@@ -160,14 +147,6 @@ def test_summary_counts_what_never_rises():
     assert found["change_x_2"] == pytest.approx(-0.8 / 3)
     assert found["rise_x"] == pytest.approx(0.1)
     assert found["falls_low_x"] < 1 / 3 < found["falls_high_x"]
-
-
-def test_interval_of_a_proportion():
-    """All of 100: the lower end solves p^100 = 0.025."""
-    low, high = interval(100, 100)
-    assert low == pytest.approx(0.025 ** (1 / 100), rel=1e-9)
-    assert high == 1
-    assert interval(0, 10)[0] == 0
 
 
 def test_altered_images_keep_their_mean(crops):
@@ -194,6 +173,6 @@ def test_experiments_run_at_smoke_scale(experiment, no_networks):
 
 def test_the_wrong_sign_is_far_off():
     right, wrong, exact = (r.value for r in likelihood.sign_of_the_flow("full"))
-    # The law at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 1.2
+    # The density at T = 80 is N(0, T^2) to S / T^2 in the largest of 256 modes, whose S is 1.2
     assert right == pytest.approx(exact, abs=1e-3)
     assert wrong > exact + 1000
