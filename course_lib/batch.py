@@ -11,7 +11,12 @@ def per_image(values: Tensor, like: Tensor) -> Tensor:
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each image of a batch: (B, ...), (B, ...) -> (B,)."""
-    return (a * b).flatten(1).sum(1)
+    return total(a * b)
+
+
+def total(a: Tensor) -> Tensor:
+    """Sum over each image of a batch: (B, ...) -> (B,)."""
+    return a.flatten(1).sum(1)
 
 
 def norm(a: Tensor) -> Tensor:

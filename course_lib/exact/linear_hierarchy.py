@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from course_lib.models.hvae import HVAE, TopDown
+from course_lib.models.hvae import HVAE
+from course_lib.models.top_down import TopDown
 from course_lib.models.vae import gaussian
 
 

@@ -2,7 +2,7 @@
 
 from course_lib.models.autoencoder import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.models.classifier import PlateReader
-from course_lib.models.denoiser import Denoiser, unet_denoiser
+from course_lib.models.denoiser import PreconditionedDenoiser, unet_denoiser
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
 from course_lib.models.hvae import HVAE
@@ -14,14 +14,14 @@ from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.models.structured_vae import StructuredNormal, StructuredVAE, structured_vae
 from course_lib.models.translation import LatentTranslation, PartialNonLocal
-from course_lib.models.vae import VAE, Elbo, compact_vae, conv_vae, linear_vae
+from course_lib.models.vae import VAE, Elbo
+from course_lib.models.vae_networks import compact_vae, conv_vae, linear_vae
 from course_lib.models.vdvae import vdvae
 
 __all__ = [
     "GAN",
     "HVAE",
     "VAE",
-    "Denoiser",
     "DenoisingAutoencoder",
     "Elbo",
     "LatentTranslation",
@@ -29,6 +29,7 @@ __all__ = [
     "MeasurementEncoder",
     "PartialNonLocal",
     "PlateReader",
+    "PreconditionedDenoiser",
     "SRResNet",
     "SinGAN",
     "SkipNetwork",

@@ -1,4 +1,4 @@
-"""What the convolutional networks of the course are built from."""
+"""Layers and checks that the convolutional networks of the course share."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+
+from course_lib.metrics.images import signed_to_unit, unit_to_signed
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -28,6 +30,7 @@ class ResidualBlock(nn.Module):
         self.second.weight.data *= 0.3
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps of the same shape."""
         return x + self.second(silu(self.first(silu(x))))
 
 
@@ -86,7 +89,8 @@ class Centre(nn.Module):
     """[0, 1] to [-1, 1], the range in which networks train best."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return 2 * x - 1
+        """2 x - 1."""
+        return unit_to_signed(x)
 
 
 class Standardise(nn.Module):
@@ -97,6 +101,7 @@ class Standardise(nn.Module):
         self.mean, self.std = mean, std
 
     def forward(self, x: Tensor) -> Tensor:
+        """(x - mean) / std."""
         return (x - self.mean) / self.std
 
 
@@ -104,12 +109,29 @@ class Uncentre(nn.Module):
     """[-1, 1] to [0, 1], in float32 whatever precision the convolutions ran in."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return 0.5 + 0.5 * at_least_float32(x)
+        """(x + 1) / 2."""
+        return signed_to_unit(at_least_float32(x))
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Leaves half precision: sums over pixels and exponentials need more than 8 bits."""
+    """x, out of half precision: sums over pixels and exponentials need more than 8 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def check_shape(
+    name: str,
+    x: Tensor,
+    shape: Sequence[int | str],
+    remedy: str = "",
+    what: str = "images of shape",
+) -> None:
+    """Refuse a batch of another shape than (B, *shape), where a letter stands for any number."""
+    pairs = zip(x.shape[1:], shape, strict=False)
+    if x.ndim != len(shape) + 1 or any(n != m for n, m in pairs if isinstance(m, int)):
+        raise ValueError(
+            f"{name}: expected {what} (B, {', '.join(map(str, shape))}), got "
+            f"{tuple(x.shape)}.{remedy}"
+        )
 
 
 def check_multiple(name: str, x: Tensor, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""A network that removes Gaussian noise of any level: the heart of a diffusion model."""
+"""Networks that remove Gaussian noise of any level: the heart of a diffusion model."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from course_lib.batch import per_image
-from course_lib.models.blocks import at_least_float32, check_multiple, conv
+from course_lib.models.blocks import at_least_float32, check_multiple, check_shape, conv
 
 GROUPS = 8  # of channels that are normalised together
-FREQUENCIES = 32
-# Of the noise level in log(sigma) / 4: nothing faster than 2 radians in log(sigma), so that the
-# network is smooth in it, and a probability flow can take long steps.
-SLOWEST, FASTEST = 0.25, 8.0
+FREQUENCIES = 32  # of the embedding of log(sigma) / 4: at most 2 radians in log(sigma), so that the
+SLOWEST, FASTEST = 0.25, 8.0  # network is smooth in it, and a probability flow takes long steps
 
 
-class Denoiser(nn.Module):
+class PreconditionedDenoiser(nn.Module):
     r"""D(x, sigma), an estimate of E[x_0 | x_0 + sigma w = x], for images in [0, 1].
 
     With m and s the mean and standard deviation of a pixel of the data,
@@ -63,12 +61,8 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: an image that the network was not made for.
         """
-        if x.ndim != 4 or x.shape[1] != self.img_size[0]:
-            raise ValueError(
-                f"Denoiser: expected images of shape (B, {self.img_size[0]}, H, W), got "
-                f"{tuple(x.shape)}."
-            )
-        check_multiple("Denoiser", x, self.stride)
+        check_shape("PreconditionedDenoiser", x, (self.img_size[0], "H", "W"))
+        check_multiple("PreconditionedDenoiser", x, self.stride)
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         level, s = per_image(sigma, x), self.data_std
         spread = (level.square() + s**2).sqrt()
@@ -84,14 +78,15 @@ def unet_denoiser(
     channels: Sequence[int] = (32, 64, 96),
     blocks: int = 2,
     img_size: Sequence[int] = (1, 32, 32),
-) -> Denoiser:
+) -> PreconditionedDenoiser:
     """A U-Net of residual blocks that are told the noise level, with attention at the bottom.
 
     Args:
-        channels: of each resolution, from fine to coarse; each is half of the one before.
-        blocks: of each resolution on the way down, and one more on the way up.
+        data_mean, data_std, img_size: as in `PreconditionedDenoiser`.
+        channels: number at each resolution, from fine to coarse, halved from one to the next.
+        blocks: number at each resolution on the way down, and one more on the way up.
     """
-    return Denoiser(
+    return PreconditionedDenoiser(
         UNet(channels, blocks, img_size[0]),
         data_mean=data_mean,
         data_std=data_std,
@@ -133,17 +128,20 @@ class UNet(nn.Module):
         nn.init.zeros_(self.outlet[-1].weight)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """F(x, level), for levels (B,)."""
         noise = self.embedding(level)
+
+        def apply(layer: nn.Module, h: Tensor) -> Tensor:
+            return layer(h, noise) if isinstance(layer, NoiseBlock) else layer(h)
+
         bridges = [h := self.inlet(x)]
         for layer in self.down:
-            bridges.append(h := layer(h, noise) if isinstance(layer, NoiseBlock) else layer(h))
+            bridges.append(h := apply(layer, h))
         for layer in self.bottom:
-            h = layer(h, noise) if isinstance(layer, NoiseBlock) else layer(h)
+            h = apply(layer, h)
         for layer in self.up:
-            if isinstance(layer, NoiseBlock):
-                h = layer(torch.cat([h, bridges.pop()], dim=1), noise)
-            else:
-                h = layer(h)
+            joined = isinstance(layer, NoiseBlock)
+            h = apply(layer, torch.cat([h, bridges.pop()], dim=1) if joined else h)
         return self.outlet(h)
 
 
@@ -161,6 +159,7 @@ class NoiseEmbedding(nn.Module):
         )
 
     def forward(self, level: Tensor) -> Tensor:
+        """(B,) to (B, width)."""
         angle = level[:, None] * self.frequencies
         return self.layers(torch.cat([angle.sin(), angle.cos()], dim=1))
 
@@ -179,6 +178,7 @@ class NoiseBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Maps (B, outputs, h, w), for embeddings (B, width) of the noise level."""
         scale, shift = self.modulate(noise)[:, :, None, None].chunk(2, dim=1)
         h = self.norm(self.first(silu(x))) * (1 + scale) + shift
         return self.skip(x) + self.second(silu(h))
@@ -194,6 +194,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.answer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps of the same shape."""
         b, c, height, width = x.shape
         heads = self.ask(self.norm(x)).view(b, 3, 2, c // 2, height * width).transpose(-1, -2)
         mixed = scaled_dot_product_attention(*heads.unbind(1))

@@ -1,25 +1,26 @@
-"""What a measurement says about the first latents of a hierarchical VAE."""
+"""Posteriors of the first latents of a hierarchical VAE, given a measurement."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from course_lib.models.blocks import Centre
-from course_lib.models.hvae import Widths, relative
+from course_lib.models.blocks import Centre, check_shape
 from course_lib.models.stacked_vae import MAPS, Stages, posterior_head
+from course_lib.models.top_down import Widths, relative
 
 
 class MeasurementEncoder(nn.Module):
-    """q(z_<k | y) = prod_l<k q(z_l | z_<l, y) for a frozen HVAE, on whose maps it looks as well.
+    """q(z_<k | y) = prod_l<k q(z_l | z_<l, y) for a frozen HVAE, whose maps enter as well.
 
     It is to the measurement y what the HVAE's own encoder is to the image.
 
     Args:
         encoder: measurement in [-1, 1] to maps of features by side.
-        heads: of the first k groups, as `Group.enc`.
-        sides: of those groups.
+        heads: networks of the first k groups, as `GroupNetworks.enc`.
+        sides: sides of those groups.
         measurement_size: (C, h, w) of one y.
 
     Source: Prost, Houdard, Almansa & Papadakis 2024, arXiv:2205.10347.
@@ -40,21 +41,17 @@ class MeasurementEncoder(nn.Module):
 
     @property
     def k(self) -> int:
-        """How many groups are told from the measurement."""
+        """Number of groups that are predicted from the measurement."""
         return len(self.heads)
 
     def features(self, y: Tensor) -> dict[int, Tensor]:
-        """What the heads see of measurements (B, C, h, w) in [0, 1].
+        """Input of the heads, maps by side, for measurements (B, C, h, w) in [0, 1].
 
         Raises:
             ValueError: a measurement of another shape.
         """
-        if y.ndim != 4 or tuple(y.shape[1:]) != self.measurement_size:
-            size = ", ".join(map(str, self.measurement_size))
-            raise ValueError(
-                f"MeasurementEncoder: expected measurements (B, {size}), got {tuple(y.shape)}. "
-                "Take the encoder that was trained for this operator."
-            )
+        remedy = " Take the encoder that was trained for this operator."
+        check_shape("MeasurementEncoder", y, self.measurement_size, remedy, "measurements")
         return self.encoder(self.centre(y))
 
     def posterior(
@@ -65,37 +62,49 @@ class MeasurementEncoder(nn.Module):
         return relative(*self.heads[index](seen).chunk(2, dim=1), prior)
 
 
-def measurement_encoder(
-    *,
-    measurement_size: Sequence[int],
-    sides: Sequence[int],
-    latents: Widths,
-    channels: Sequence[int],
-    halves: Sequence[bool],
-    width: int = 512,
-    blocks: int = 2,
-    maps: int = MAPS,
-    middle: int | None = None,
-) -> MeasurementEncoder:
-    """An encoder of measurements for `stacked_vae`; at first it says what the prior says.
+@dataclass(frozen=True)
+class MeasurementEncoderForm:
+    """What a measurement encoder for a `stacked_vae` is built from.
 
     Args:
         measurement_size: (C, s, s).
-        sides: of the groups that it tells.
-        latents, width: of the HVAE.
+        sides: sides of the groups that it predicts.
+        latents, width: those of the HVAE.
         channels, halves, blocks, maps: as in `Stages`; at sides above 1 the HVAE's channels.
         middle: channels within a head at sides above 1; those of the maps by default.
     """
-    inputs, side, _ = measurement_size
-    encoder = Stages(
-        channels, blocks=blocks, inputs=inputs, side=side, width=width, halves=halves, maps=maps
-    )
-    widths = {1: width}
-    for count, half in zip(channels, halves, strict=True):
-        side = side // 2 if half else side
-        widths[side] = count
-    heads = [posterior_head(at, widths[at], latents[str(at)], middle) for at in sides]
-    for head in heads:
-        for parameter in head[-1].parameters():
-            parameter.data.zero_()  # else a guess that is wrong and sure costs millions of nats
-    return MeasurementEncoder(encoder, heads, sides=sides, measurement_size=tuple(measurement_size))
+
+    measurement_size: Sequence[int]
+    sides: Sequence[int]
+    latents: Widths
+    channels: Sequence[int]
+    halves: Sequence[bool]
+    width: int = 512
+    blocks: int = 2
+    maps: int = MAPS
+    middle: int | None = None
+
+    def build(self) -> MeasurementEncoder:
+        """An encoder with fresh weights, whose posteriors are the priors at first."""
+        inputs, side, _ = self.measurement_size
+        encoder = Stages(
+            self.channels,
+            blocks=self.blocks,
+            inputs=inputs,
+            side=side,
+            width=self.width,
+            halves=self.halves,
+            maps=self.maps,
+        )
+        widths = {1: self.width}
+        for count, half in zip(self.channels, self.halves, strict=True):
+            side = side // 2 if half else side
+            widths[side] = count
+        heads = [
+            posterior_head(at, widths[at], self.latents[str(at)], self.middle) for at in self.sides
+        ]
+        for head in heads:
+            for parameter in head[-1].parameters():
+                parameter.data.zero_()  # a guess that is wrong and sure costs millions of nats
+        size = tuple(self.measurement_size)
+        return MeasurementEncoder(encoder, heads, sides=self.sides, measurement_size=size)

@@ -1,4 +1,4 @@
-"""Weights that come with the course: a file of numbers, and a card that says whence they are."""
+"""Weights that come with the course: a file of numbers, and a card with their provenance."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from course_lib.models.classifier import PlateReader
 from course_lib.models.denoiser import unet_denoiser
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
-from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.measurement_encoder import MeasurementEncoderForm
 from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.models.structured_vae import structured_vae
 from course_lib.models.translation import LatentTranslation
-from course_lib.models.vae import compact_vae, conv_vae
+from course_lib.models.vae_networks import compact_vae, conv_vae
 from course_lib.models.vdvae import vdvae
 from course_lib.project import CourseError, write_atomically
 
@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
     "LatentTranslation": LatentTranslation,
-    "measurement_encoder": measurement_encoder,
+    "measurement_encoder": lambda **arguments: MeasurementEncoderForm(**arguments).build(),
     "PlateReader": PlateReader,
     "stacked_vae": stacked_vae,
     "vdvae": vdvae,
@@ -145,6 +145,6 @@ def save_card(card: dict[str, Any], name: str, folder: Path) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """Of a whole file, in hexadecimal."""
+    """The sha256 of a whole file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A flat VAE with one latent vector, and finer groups of latents below it."""
+"""A hierarchical VAE that grows out of a flat one: finer groups of latents below its vector."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.models.blocks import ResidualBlock, conv, down_stage, up_stage
-from course_lib.models.hvae import HVAE, Group, TopDown, Widths, parse_blocks
+from course_lib.models.hvae import HVAE
 from course_lib.models.likelihoods import GaussianHead
+from course_lib.models.top_down import Group, GroupNetworks, TopDown, Widths, parse_blocks
 from course_lib.models.vae import VAE
 
 MAPS = 32  # between a vector and the coarsest maps
@@ -42,11 +43,11 @@ class Stages(nn.Module):
     ) -> None:
         super().__init__()
         halves = [True] * len(channels) if halves is None else list(halves)
-        stem = {"blocks": 1, "size": 5} if halves[0] else {"blocks": blocks}
-        pairs = list(zip((inputs, *channels), channels, strict=False))
+        sizes = [(1, 5) if halves[0] else (blocks, 3), *[(blocks, 3)] * (len(channels) - 1)]
+        pairs = pairwise((inputs, *channels))
         self.stages = nn.ModuleList(
-            down_stage(*pair, **(stem if depth == 0 else {"blocks": blocks}), stride=1 + half)
-            for depth, (pair, half) in enumerate(zip(pairs, halves, strict=True))
+            down_stage(*pair, *size, stride=1 + half)
+            for pair, size, half in zip(pairs, sizes, halves, strict=True)
         )
         coarsest = side // 2 ** sum(halves)
         self.gather = nn.Sequential(
@@ -59,6 +60,7 @@ class Stages(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """The maps by side; the vector has side 1."""
         maps = {}
         for stage in self.stages:
             x = stage(x)
@@ -100,14 +102,10 @@ def stacked_vae(
             *(ResidualBlock(up[0]) for _ in range(blocks)),
         )
     } | {coarsest * 2 ** (k + 1): up_stage(a, b, blocks) for k, (a, b) in enumerate(pairwise(up))}
-    groups = []
+    groups, scale = [], 1 / math.sqrt(len(stages))
     for at, mixin in stages:
         enlarge = None if mixin is None else enlargements.pop(at)
-        groups.append(
-            _group(
-                at, mixin, widths[str(at)], latents[str(at)], enlarge, 1 / math.sqrt(len(stages))
-            )
-        )
+        groups.append(_group(at, mixin, widths[str(at)], latents[str(at)], enlarge, scale))
     decoder = TopDown(
         groups,
         widths,
@@ -141,18 +139,9 @@ def _group(
     )
     for parameter in prior[-1].parameters():
         parameter.data.zero_()
-    return Group(
-        side,
-        mixin,
-        width=width,
-        latents=latents,
-        enc=posterior_head(side, width, latents),
-        prior=prior,
-        z_proj=z_proj,
-        resnet=resnet,
-        enlarge=enlarge,
-        residual=True,
-    )
+    enc = posterior_head(side, width, latents)
+    networks = GroupNetworks(enc, prior, z_proj, resnet, enlarge)
+    return Group(side, mixin, networks, width=width, latents=latents, residual=True)
 
 
 def posterior_head(side: int, width: int, latents: int, middle: int | None = None) -> nn.Module:

@@ -20,7 +20,8 @@ from torch.nn.functional import interpolate, pad, silu
 
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
 from course_lib.models.blocks import at_least_float32, conv
-from course_lib.models.vae import VAE, conv_vae
+from course_lib.models.vae import VAE
+from course_lib.models.vae_networks import conv_vae
 
 ROW_BOUND = 0.995  # of sum |w_k|: below 1 the recursion that draws a sample forgets
 FINEST = math.log(255 * math.sqrt(12))  # -log of the standard deviation of rounding to 8 bits

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
 from course_lib.models.blocks import ResidualBlock, check_multiple, conv
-from course_lib.models.vae import VAE, conv_vae
+from course_lib.models.vae import VAE
+from course_lib.models.vae_networks import conv_vae
 
 
 class PartialNonLocal(nn.Module):

@@ -1,7 +1,6 @@
 """Variational autoencoders: a prior on latents, a decoder, and an encoder that inverts it."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +8,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from course_lib.models.blocks import at_least_float32, check_multiple, decoder, encoder
+from course_lib.batch import total
+from course_lib.models.blocks import at_least_float32, check_multiple, check_shape
 from course_lib.rng import generator_from, normal_like
 
 LOG_STD_RANGE = (-6.0, 2.0)  # of q(z | x): the prior has 0; wider ranges only feed rounding errors
@@ -82,8 +82,7 @@ class VAE(nn.Module):
         """
         q = self.encode(x)
         z = reparameterise(q, generator or generator_from(0))
-        distortion = -self.decode(z).log_prob(x).flatten(1).sum(1)
-        return Elbo(distortion, rate(q))
+        return Elbo(-total(self.decode(z).log_prob(x)), rate(q))
 
     def importance_bound(
         self, x: Float[Tensor, "batch c h w"], n_samples: int, *, generator: Generator
@@ -96,8 +95,8 @@ class VAE(nn.Module):
         log_weights = []
         for _ in range(n_samples):
             z = reparameterise(q, generator)
-            joint = _sum(self.decode(z).log_prob(x)) + _sum(standard_normal(z).log_prob(z))
-            log_weights.append(joint - _sum(q.log_prob(z)))
+            joint = total(self.decode(z).log_prob(x)) + total(standard_normal(z).log_prob(z))
+            log_weights.append(joint - total(q.log_prob(z)))
         return torch.stack(log_weights).logsumexp(0) - math.log(n_samples)
 
     def prior(
@@ -111,14 +110,9 @@ class VAE(nn.Module):
         shape = self.latent_shape
         if img_size is not None:
             self._check(torch.empty(0, self.img_size[0], *img_size))
-        if img_size is not None and len(shape) == 3:
-            shape = (
-                shape[0],
-                *(
-                    s * new // old
-                    for s, new, old in zip(shape[1:], img_size, self.img_size[1:], strict=True)
-                ),
-            )
+            if len(shape) == 3:
+                stride = self.img_size[1] // shape[1]
+                shape = (shape[0], *(side // stride for side in img_size))
         like = next(self.decoder.parameters())
         return normal_like(like.new_empty(n, *shape), generator)
 
@@ -140,11 +134,7 @@ class VAE(nn.Module):
         return int((self.encode(x).mean.flatten(1).var(0) > 0.01).sum())
 
     def _check(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.img_size[0]:
-            raise ValueError(
-                f"VAE: expected images of shape (B, {self.img_size[0]}, H, W), got "
-                f"{tuple(x.shape)}."
-            )
+        check_shape("VAE", x, (self.img_size[0], "H", "W"))
         if len(self.latent_shape) == 3:
             check_multiple("VAE", x, self.img_size[1] // self.latent_shape[1])
         elif x.shape[1:] != self.img_size:
@@ -161,7 +151,7 @@ def reparameterise(q: Normal, generator: Generator) -> Tensor:
 
 def rate(q: Normal) -> Float[Tensor, " batch"]:
     """KL(q || N(0, I)), nats per image."""
-    return _sum(kl_divergence(q, standard_normal(q.mean)))
+    return total(kl_divergence(q, standard_normal(q.mean)))
 
 
 def standard_normal(like: Tensor) -> Normal:
@@ -172,90 +162,3 @@ def standard_normal(like: Tensor) -> Normal:
 def gaussian(mean: Tensor, std: Tensor) -> Normal:
     """A Normal that lets a NaN through to the loss, where training skips the step."""
     return Normal(mean, std, validate_args=False)
-
-
-def conv_vae(
-    *,
-    channels: Sequence[int] = (32, 64, 96),
-    latent_channels: int = 16,
-    blocks: int = 2,
-    tail: int = 16,
-    img_size: tuple[int, int, int] = (1, 64, 64),
-) -> VAE:
-    """Fully convolutional: latents are maps at 1 / 2^len(channels) of the image's resolution.
-
-    Images of any multiple of 2^len(channels) pixels go in. Each latent sees a neighbourhood, so
-    the prior knows what patches look like and nothing about how they fit together.
-    """
-    c, height, width = img_size
-    stride = 2 ** len(channels)
-    return VAE(
-        encoder(channels, 2 * latent_channels, blocks=blocks, inputs=c),
-        decoder(channels, latent_channels, blocks=blocks, outputs=c, tail=tail),
-        latent_shape=(latent_channels, height // stride, width // stride),
-        img_size=tuple(img_size),
-    )
-
-
-def compact_vae(
-    *,
-    channels: Sequence[int] = (32, 64, 96),
-    latent_dim: int = 64,
-    width: int = 256,
-    blocks: int = 2,
-    tail: int = 16,
-    img_size: tuple[int, int, int] = (1, 64, 64),
-) -> VAE:
-    """One latent vector for the whole image: a prior that knows how the parts fit together."""
-    c, h, w = img_size
-    stride, maps = 2 ** len(channels), 32
-    grid = (maps, h // stride, w // stride)
-    n = math.prod(grid)
-    to_vector = [nn.SiLU(), nn.Flatten(), nn.Linear(n, width), nn.SiLU()]
-    to_maps = [nn.SiLU(), nn.Linear(width, n), nn.Unflatten(1, grid)]
-    return VAE(
-        nn.Sequential(
-            encoder(channels, maps, blocks=blocks, inputs=c),
-            *to_vector,
-            nn.Linear(width, 2 * latent_dim),
-        ),
-        nn.Sequential(
-            nn.Linear(latent_dim, width),
-            *to_maps,
-            decoder(channels, maps, blocks=blocks, outputs=c, tail=tail),
-        ),
-        latent_shape=(latent_dim,),
-        img_size=tuple(img_size),
-    )
-
-
-class LinearEncoder(nn.Module):
-    """q(z | x) = N(V (x - b), diag exp(2 l)), with the same variances for every x."""
-
-    def __init__(self, n: int, latent_dim: int) -> None:
-        super().__init__()
-        self.mean = nn.Linear(n, latent_dim)
-        self.log_std = nn.Parameter(torch.zeros(latent_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean = self.mean(x.flatten(1))
-        return torch.cat([mean, self.log_std.expand_as(mean)], dim=1)
-
-
-def linear_vae(*, latent_dim: int, img_size: tuple[int, int, int]) -> VAE:
-    """Everything affine: probabilistic principal components, whose best ELBO is known.
-
-    Source: Tipping & Bishop 1999, doi:10.1111/1467-9868.00196; Lucas et al. 2019,
-    arXiv:1911.02469.
-    """
-    n = math.prod(img_size)
-    return VAE(
-        LinearEncoder(n, latent_dim),
-        nn.Sequential(nn.Linear(latent_dim, n), nn.Unflatten(1, tuple(img_size))),
-        latent_shape=(latent_dim,),
-        img_size=tuple(img_size),
-    )
-
-
-def _sum(values: Tensor) -> Float[Tensor, " batch"]:
-    return values.flatten(1).sum(1)

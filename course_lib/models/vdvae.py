@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, pad
 
 from course_lib.models.blocks import conv
-from course_lib.models.hvae import HVAE, Group, TopDown, Widths, parse_blocks
+from course_lib.models.hvae import HVAE
 from course_lib.models.likelihoods import LogisticsHead
+from course_lib.models.top_down import Group, GroupNetworks, TopDown, Widths, parse_blocks
 
 
 class Bottleneck(nn.Module):
@@ -25,7 +26,6 @@ class Bottleneck(nn.Module):
         outputs: int,
         *,
         side: int,
-        residual: bool = False,
         scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -33,16 +33,24 @@ class Bottleneck(nn.Module):
         self.c1 = conv(inputs, middle, 1)
         self.c2, self.c3 = conv(middle, middle, size), conv(middle, middle, size)
         self.c4 = conv(middle, outputs, 1)
-        self.residual = residual
-        for layer in (self.c1, self.c2, self.c3, self.c4):
+        for layer in self.children():
             layer.bias.data.zero_()
         self.c4.weight.data *= scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, outputs, h, w)."""
         out = x
-        for layer in (self.c1, self.c2, self.c3, self.c4):
+        for layer in self.children():
             out = layer(gelu(out))
-        return x + out if self.residual else out
+        return out
+
+
+class Residual(Bottleneck):
+    """x + bottleneck(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps of the same shape."""
+        return x + super().forward(x)
 
 
 class BottomUp(nn.Module):
@@ -62,19 +70,14 @@ class BottomUp(nn.Module):
         self.stages = parse_blocks(blocks)
         self.in_conv = conv(inputs, self.widths[self.stages[0][0]])
         self.in_conv.bias.data.zero_()
+        scale = 1 / math.sqrt(len(self.stages))
         self.enc_blocks = nn.ModuleList(
-            Bottleneck(
-                width := self.widths[side],
-                int(width * shrink),
-                width,
-                side=side,
-                residual=True,
-                scale=1 / math.sqrt(len(self.stages)),
-            )
+            Residual(w := self.widths[side], int(w * shrink), w, side=side, scale=scale)
             for side, _ in self.stages
         )
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """The maps by side."""
         x = self.in_conv(x)
         maps = {x.shape[-1]: x}
         for (_, rate), block in zip(self.stages, self.enc_blocks, strict=True):
@@ -94,7 +97,6 @@ def vdvae(
     latents: int = 16,
     img_size: tuple[int, int, int] = (3, 64, 64),
     shrink: float = 0.25,
-    bias_up_to: int = 64,
     n_mixtures: int = 10,
     bits: int = 8,
 ) -> HVAE:
@@ -106,7 +108,6 @@ def vdvae(
         latents: channels of the latents of every group.
         img_size: (C, S, S), where S is the side of the finest blocks.
         shrink: middle channels of a bottleneck, as a part of its width.
-        bias_up_to: as in `TopDown`.
         n_mixtures, bits: as in `LogisticsHead`.
 
     Source: Child 2021, arXiv:2011.10650, and its released code.
@@ -120,20 +121,14 @@ def vdvae(
         z_proj = conv(latents, width, 1)
         z_proj.bias.data.zero_()
         z_proj.weight.data *= scale
-        groups.append(
-            Group(
-                side,
-                mixin,
-                width=width,
-                latents=latents,
-                enc=Bottleneck(2 * width, middle, 2 * latents, side=side),
-                prior=Bottleneck(width, middle, 2 * latents + width, side=side, scale=0.0),
-                z_proj=z_proj,
-                resnet=Bottleneck(width, middle, width, side=side, residual=True, scale=scale),
-                bounded=False,
-            )
+        networks = GroupNetworks(
+            enc=Bottleneck(2 * width, middle, 2 * latents, side=side),
+            prior=Bottleneck(width, middle, 2 * latents + width, side=side, scale=0.0),
+            z_proj=z_proj,
+            resnet=Residual(width, middle, width, side=side, scale=scale),
         )
+        groups.append(Group(side, mixin, networks, width=width, latents=latents, bounded=False))
     encoder = BottomUp(enc_blocks, widths, inputs=img_size[0], shrink=shrink)
     finest = widths[str(max(side for side, _ in stages))]
     head = LogisticsHead(finest, img_size[0], n_mixtures=n_mixtures, bits=bits)
-    return HVAE(encoder, TopDown(groups, widths, head, bias_up_to=bias_up_to), img_size=img_size)
+    return HVAE(encoder, TopDown(groups, widths, head), img_size=img_size)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from course_lib.exact import power_law
-from course_lib.models import Denoiser, unet_denoiser
+from course_lib.models import PreconditionedDenoiser, unet_denoiser
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.recipes.diffusion import DenoisingLoss
 
@@ -32,7 +32,9 @@ def small(**changes):
 
 def test_a_silent_network_is_the_white_gaussian_denoiser(generator):
     """With F = 0, D = m + s^2 / (s^2 + sigma^2) (x - m), exactly."""
-    model = Denoiser(History(lambda x, _: 0 * x), data_mean=0.4, data_std=0.2, img_size=(1, 4, 4))
+    model = PreconditionedDenoiser(
+        History(lambda x, _: 0 * x), data_mean=0.4, data_std=0.2, img_size=(1, 4, 4)
+    )
     x = torch.rand(3, 1, 4, 4, generator=generator, dtype=torch.float64)
     sigma = torch.tensor([0.01, 0.2, 5.0], dtype=torch.float64)
     gain = (0.04 / (0.04 + sigma**2))[:, None, None, None]
@@ -45,7 +47,7 @@ def test_input_and_target_of_the_network_have_unit_variance():
     clean = m + s * torch.randn(shape, generator=generator_from(0), dtype=torch.float64)
     for sigma in (0.01, 0.2, 3.0):
         network = History(lambda x, _: 0 * x)
-        model = Denoiser(network, data_mean=m, data_std=s, img_size=shape[1:])
+        model = PreconditionedDenoiser(network, data_mean=m, data_std=s, img_size=shape[1:])
         noisy = clean + sigma * normal_like(clean, generator_from(1))
         skipped = model(noisy, sigma)
         c_out = sigma * s / (sigma**2 + s**2) ** 0.5
@@ -58,9 +60,9 @@ def test_input_and_target_of_the_network_have_unit_variance():
 def test_weight_of_the_loss_cancels_the_scale_of_the_output(generator):
     """The loss is the mean square of F - target: its weight times c_out^2 is 1."""
     network = History(lambda x, _: 0.3 * x)
-    model = Denoiser(network, data_mean=0.4, data_std=0.2, img_size=(1, 8, 8))
+    model = PreconditionedDenoiser(network, data_mean=0.4, data_std=0.2, img_size=(1, 8, 8))
     clean = torch.rand(16, 1, 8, 8, generator=generator, dtype=torch.float64)
-    loss, _ = DenoisingLoss(model, clean).loss("model", clean, progress=0, generator=generator)
+    loss, _ = DenoisingLoss(model, clean).loss("model", clean, done=0.0, generator=generator)
     y, level = network.seen
     sigma = 0.2 * (4 * level).exp()[:, None, None, None]
     spread = (sigma**2 + 0.04).sqrt()
@@ -85,7 +87,7 @@ def test_the_loss_is_least_at_the_best_denoiser():
             return 0.4 + self.factor * (world(x, sigma) - 0.4)
 
     losses = [
-        DenoisingLoss(Scaled(f), x).loss("model", x, progress=0, generator=generator_from(1))[0]
+        DenoisingLoss(Scaled(f), x).loss("model", x, done=0.0, generator=generator_from(1))[0]
         for f in (0.97, 1.0, 1.03)
     ]
     assert losses[1] < losses[0]
@@ -102,7 +104,7 @@ def test_denoising_learns_the_score():
     y, skipped = (noisy - 0.4) / spread, 0.4 + (s / spread) ** 2 * (noisy - 0.4)
     target = (clean - skipped) * spread / (sigma * s)
     weights = torch.linalg.lstsq(y.flatten(1), target.flatten(1)).solution  # where training ends
-    model = Denoiser(
+    model = PreconditionedDenoiser(
         History(lambda x, _: (x.flatten(1) @ weights).view_as(x)),
         data_mean=0.4,
         data_std=s,
@@ -129,7 +131,7 @@ def test_unet_at_several_sizes(img_size, generator):
 def test_every_parameter_is_used(generator):
     model = small(img_size=(1, 16, 16)).train()
     x = torch.rand(4, 1, 16, 16, generator=generator)
-    loss, _ = DenoisingLoss(model, x).loss("model", x, progress=0, generator=generator)
+    loss, _ = DenoisingLoss(model, x).loss("model", x, done=0.0, generator=generator)
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

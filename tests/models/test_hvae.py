@@ -5,9 +5,9 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from course_lib.exact.linear_hierarchy import LinearHierarchy
-from course_lib.models.hvae import parse_blocks
 from course_lib.models.stacked_vae import stacked_vae, start_from_vae
-from course_lib.models.vae import compact_vae
+from course_lib.models.top_down import parse_blocks
+from course_lib.models.vae_networks import compact_vae
 from course_lib.models.vdvae import vdvae
 from course_lib.rng import generator_from, normal_like
 

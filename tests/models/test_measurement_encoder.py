@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from course_lib.inference import latent_divergence
-from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.measurement_encoder import MeasurementEncoderForm
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.rng import generator_from
 
@@ -29,7 +29,7 @@ def hvae():
 
 def encoder(size: int, channels: list[int], halves: list[bool], k: int):
     torch.manual_seed(1)
-    return measurement_encoder(
+    return MeasurementEncoderForm(
         measurement_size=(1, size, size),
         sides=[1, 1, 8, 16][:k],
         latents=LATENTS,
@@ -37,7 +37,7 @@ def encoder(size: int, channels: list[int], halves: list[bool], k: int):
         halves=halves,
         width=12,
         blocks=1,
-    )
+    ).build()
 
 
 # size of y, channels, halves, k, and the sides at which features are seen

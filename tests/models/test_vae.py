@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from course_lib.models.vae import compact_vae, conv_vae, linear_vae, rate, reparameterise
+from course_lib.models.vae import rate, reparameterise
+from course_lib.models.vae_networks import compact_vae, conv_vae, linear_vae
 from course_lib.rng import generator_from
 
 N, K = 6, 2  # numbers in an image, latents

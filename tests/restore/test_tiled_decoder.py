@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course_lib.inference.vble.vble import VBLE
 from course_lib.models.structured_vae import structured_vae
-from course_lib.models.vae import compact_vae, conv_vae
+from course_lib.models.vae_networks import compact_vae, conv_vae
 from course_lib.operators import Denoising
 from course_lib.restore import TiledDecoder
 from course_lib.rng import generator_from, normal_like

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.metrics.images import signed_to_unit, unit_to_signed
-from course_lib.models.denoiser import Denoiser
+from course_lib.models.denoiser import PreconditionedDenoiser
 from course_lib.models.pretrained import load_pretrained, read_card
 from course_lib.models.published.checkpoints import is_lfs_pointer, load_whole
 from course_lib.models.published.song_unet import SongUNet
@@ -236,7 +236,7 @@ class SignedRange(nn.Module):
 
 
 class _Labelled(nn.Module):
-    """A network in the shape that `Denoiser` asks for, with one class for all images."""
+    """F of a `PreconditionedDenoiser`, with one class for all images."""
 
     def __init__(
         self, network: SongUNet, sigma_data: float, label: int | None, classes: int
@@ -283,7 +283,7 @@ def load_edm(path: Path, *, label: int | None = None) -> SignedRange:
     weights = {name.removeprefix("model."): value for name, value in saved.tensors.items()}
     load_whole(network, weights, str(path))
     img_size = (channels, side, side)
-    signed = Denoiser(
+    signed = PreconditionedDenoiser(
         _Labelled(network, sigma_data, label, classes),
         data_mean=0.0,
         data_std=sigma_data,
@@ -308,7 +308,7 @@ def load_denoiser(name: str, *, label: int | None = None) -> tuple[nn.Module, st
             return model, "not one of the published files; licence and data unknown"
         return model, f"{card.data}; {card.licence}{'' if card.commercial else ', non-commercial'}"
     model = load_pretrained(name)
-    if not isinstance(model, Denoiser):
+    if not isinstance(model, PreconditionedDenoiser):
         raise CourseError(f"{name} is a {type(model).__name__}, not a denoiser.")
     card = read_card(name)
     return model, f"{card['data']}; {card['licence']}"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_lib.models.blocks import Standardise
-from course_lib.models.hvae import HVAE, parse_blocks
+from course_lib.models.hvae import HVAE
 from course_lib.models.published.checkpoints import load_state, load_whole
+from course_lib.models.top_down import parse_blocks
 from course_lib.models.vdvae import vdvae
 from course_lib.project import CourseError
 

@@ -9,7 +9,7 @@ from course_lib.batch import per_image
 from course_lib.data.views import EitherSize, Halved
 from course_lib.diffusion import noise_levels, potential, sample
 from course_lib.metrics import psnr
-from course_lib.models.denoiser import Denoiser
+from course_lib.models.denoiser import PreconditionedDenoiser
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.objective import Objective
@@ -47,12 +47,12 @@ class DenoisingLoss(Objective):
         weight = 1 / sigma.square() + 1 / self.model.data_std**2
         return (weight * error).mean(), {"mse": error.detach().mean()}
 
-    def preview(self, model: Denoiser) -> Tensor:
+    def preview(self, model: PreconditionedDenoiser) -> Tensor:
         """32 samples."""
         return draw_samples(model, 32)
 
 
-def draw_samples(model: Denoiser, n: int) -> Tensor:
+def draw_samples(model: PreconditionedDenoiser, n: int) -> Tensor:
     """n images by Heun's method, from the noise of seed 0."""
     return sample(
         model,
@@ -64,7 +64,7 @@ def draw_samples(model: Denoiser, n: int) -> Tensor:
     )
 
 
-def evaluate(model: Denoiser, held_out: Dataset) -> dict[str, Figure]:
+def evaluate(model: PreconditionedDenoiser, held_out: Dataset) -> dict[str, Figure]:
     """How well noise is removed, and the potential per dimension, on held-out images."""
     x = held_out[torch.arange(len(held_out))]
     figures = {}
@@ -86,7 +86,9 @@ def evaluate(model: Denoiser, held_out: Dataset) -> dict[str, Figure]:
     return figures
 
 
-def evaluate_training(model: Denoiser, held_out: Dataset, training: Dataset) -> dict[str, Figure]:
+def evaluate_training(
+    model: PreconditionedDenoiser, held_out: Dataset, training: Dataset
+) -> dict[str, Figure]:
     """Whether samples are copies: their distance to the nearest training image.
 
     It is compared with that of held-out images, which cannot be copies.

@@ -5,7 +5,7 @@ import torch
 from helpers import moved_by_one_step
 
 from course_lib.inference import latent_divergence
-from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.measurement_encoder import MeasurementEncoderForm
 from course_lib.models.pretrained import build
 from course_lib.models.stacked_vae import stacked_vae
 from course_lib.operators import GaussianNoise, bicubic_downsampling
@@ -38,7 +38,7 @@ def hvae():
 
 def encoder(size: int, channels: list[int], halves: list[bool]):
     torch.manual_seed(1)
-    return measurement_encoder(
+    return MeasurementEncoderForm(
         measurement_size=(1, size, size),
         sides=[1, 1, 8],
         latents=LATENTS,
@@ -46,7 +46,7 @@ def encoder(size: int, channels: list[int], halves: list[bool]):
         halves=halves,
         width=12,
         blocks=1,
-    )
+    ).build()
 
 
 @pytest.fixture
