@@ -8,7 +8,7 @@ from course_lib.experiments.diverse_super_resolution import aliasing_sensor, den
 from course_lib.inference import (
     draw_images,
 )
-from course_lib.models.measurement_encoder import measurement_encoder
+from course_lib.models.measurement_encoder import MeasurementEncoderForm
 from course_lib.models.stacked_vae import stacked_vae
 
 
@@ -63,7 +63,7 @@ def small():
         tail=4,
         img_size=(1, 16, 16),
     ).requires_grad_(False)
-    encoder = measurement_encoder(
+    encoder = MeasurementEncoderForm(
         measurement_size=(1, 4, 4),
         sides=[1, 1, 2],
         latents=latents,
@@ -71,5 +71,5 @@ def small():
         halves=[False, True],
         width=16,
         blocks=1,
-    )
+    ).build()
     return hvae.eval(), encoder
