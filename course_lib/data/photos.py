@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from course_lib.data.decoding import centre_cut, resize, to_grey
 from course_lib.rng import generator_from
 
 PHOTOS: dict[str, str] = {
@@ -78,12 +78,10 @@ def load_photo(name: str, size: int | tuple[int, int] = 256, *, colour: bool = F
         raise ValueError(f"load_photo: size must be positive, got {size}.")
     image = _decode(name)
     if not colour:
-        image = (image * torch.tensor([0.2125, 0.7154, 0.0721])[:, None, None]).sum(0, True)
+        image = to_grey(image)
     scale = min(image.shape[-2] / height, image.shape[-1] / width)
-    cut = _centre_cut(image, round(height * scale), round(width * scale))[None]
-    if cut.shape[-2:] == (height, width):
-        return cut.clone()
-    return interpolate(cut, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    cut = centre_cut(image, round(height * scale), round(width * scale))[None]
+    return resize(cut, (height, width)).clone()  # the stored photograph stays as it is
 
 
 def load_photos(
@@ -142,8 +140,3 @@ def _decode(name: str) -> Float[Tensor, "3 h w"]:
     pixels = np.atleast_3d(pixels)[..., :3]
     image = torch.from_numpy(pixels.copy()).movedim(-1, 0).float() / 255
     return image.expand(3, -1, -1)
-
-
-def _centre_cut(image: Tensor, height: int, width: int) -> Tensor:
-    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-    return image[..., top : top + height, left : left + width]

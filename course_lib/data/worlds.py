@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from course_lib.data.cache import SPLITS, ImageSet, cached_images
+from course_lib.data.crops import Crops
+from course_lib.data.decoding import to_bytes
 from course_lib.data.photos import load_crops
-from course_lib.data.real import LOADERS, SETS, load_real
+from course_lib.data.real import LOADERS, SETS, Decoding, load_real
 from course_lib.project import CourseError
 
 SEEDS = {"train": 0, "validation": 1, "test": 2}
@@ -62,14 +64,15 @@ def load_world(
     if split not in SPLITS:
         raise CourseError(f"load_world: unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     if name in LOADERS:
-        options = {} if seed is None else {"seed": seed}
-        return load_real(name, root, split, n=n, n_jobs=n_jobs, progress=progress, **options)
+        how = Decoding(n_jobs=n_jobs, progress=progress)
+        crops = None if seed is None else Crops(seed=seed)
+        return load_real(name, root, split, n, how, crops=crops)
     count = SPLITS[split] if n is None else n
     if name == "photos":
         if split != "test":
             raise CourseError(f"load_world: photos are for testing only, got split {split!r}.")
         crops = load_crops(count, SIDE, seed=seed or 0)
-        return ImageSet(_bytes(crops.images), *about(name))
+        return ImageSet(to_bytes(crops.images), *about(name))
     if name not in WORLDS:
         known = ", ".join([*WORLDS, "photos", *LOADERS])
         raise CourseError(f"load_world: unknown world {name!r}. There are: {known}.")
@@ -102,12 +105,8 @@ def _labels(name: str, n: int, seed: int) -> Tensor | None:
 def _render(name: str, seed: int, batch: range) -> np.ndarray:
     options = {"colour": True} if WORLDS[name].colour else {}
     images, _ = _module(name).sample(torch.tensor(batch), seed=seed, **options)
-    return _bytes(images).numpy()
+    return to_bytes(images).numpy()
 
 
 def _module(name: str):
     return import_module(f"course_lib.data.{WORLDS[name].module}")
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return (images.clamp(0, 1) * 255).round().byte()

@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from course_lib.data import real
-from course_lib.data.real import image_folder, load_real
+from course_lib.data import decoding
+from course_lib.data import real as real_sets
+from course_lib.data.crops import Crops
+from course_lib.data.real import Decoding, load_real
 from course_lib.project import CourseError
 
 HALF = 0.5 / 255 + 1e-6  # rounding to a byte, and the rounding of the luma's weights
@@ -46,8 +48,22 @@ def levels(images) -> list[int]:
     return flat[:, 0].tolist()
 
 
-def load(name: str, *arguments, **options):
-    return load_real(name, *arguments, progress=False, **options)
+def split_options(options: dict) -> tuple[Decoding, Crops | None]:
+    """Options of tests as the objects that the loaders take."""
+    crops = Crops(**{k: options.pop(k) for k in ("scales", "seed") if k in options})
+    return Decoding(**{"progress": False, **options}), None if crops == Crops() else crops
+
+
+def load(name: str, root=None, split="train", n=None, **options):
+    how, crops = split_options(options)
+    return load_real(name, root, split, n, how, crops=crops)
+
+
+def image_folder(root: Path, size: int = 64, *, n=None, crops=None, **options):
+    how, chosen = split_options({"size": size, **options})
+    if crops is None:
+        return real_sets.image_folder(root, n, how)
+    return real_sets.image_folder(root, crops, how, crops=chosen or Crops())
 
 
 def test_a_folder_of_pictures(tmp_path, rng):
@@ -55,14 +71,14 @@ def test_a_folder_of_pictures(tmp_path, rng):
     save(tmp_path / "set" / "b" / "2.PNG", pixels)
     save(tmp_path / "set" / "1.png", pixels[..., 0])  # a grey file
     (tmp_path / "set" / "notes.txt").write_text("no picture")
-    colour = image_folder(tmp_path / "set", colour=True, progress=False)
+    colour = image_folder(tmp_path / "set", colour=True)
     assert colour.images.shape == (2, 3, 64, 64)
     assert torch.equal(colour.images[1], torch.from_numpy(pixels).byte().movedim(-1, 0))
-    grey = image_folder(tmp_path / "set", progress=False)
+    grey = image_folder(tmp_path / "set")
     assert torch.equal(grey.images[0, 0], colour.images[0, 0])
     luma = torch.from_numpy(pixels @ [0.2125, 0.7154, 0.0721] / 255).float()
     assert torch.allclose(grey[torch.tensor([1])][0, 0], luma, rtol=0, atol=HALF)
-    assert len(image_folder(tmp_path / "set", n=1, progress=False)) == 1
+    assert len(image_folder(tmp_path / "set", n=1)) == 1
 
 
 def test_the_centred_square_is_shrunk_by_averaging(tmp_path):
@@ -72,7 +88,7 @@ def test_the_centred_square_is_shrunk_by_averaging(tmp_path):
     save(tmp_path / "set" / "a.png", wide)
     ramp = np.broadcast_to(np.arange(128)[:, None], (128, 128))
     save(tmp_path / "set" / "b.png", ramp)
-    images = image_folder(tmp_path / "set", 32, progress=False).images[:, 0, 1:-1, 1:-1]
+    images = image_folder(tmp_path / "set", 32).images[:, 0, 1:-1, 1:-1]
     # Triangular weights four pixels wide each way, taken every fourth pixel, sum to 1/4.
     assert (images[0] == round(255 / 4)).all()
     expected = (4 * torch.arange(1, 31) + 1.5)[:, None]
@@ -87,7 +103,7 @@ def test_rotated_by_the_camera(tmp_path):
     (tmp_path / "set").mkdir()
     picture.save(tmp_path / "set" / "a.png", exif=exif)
     upright = np.rot90(np.asarray(picture), -1)
-    assert (image_folder(tmp_path / "set", progress=False).images[0, 0].numpy() == upright).all()
+    assert (image_folder(tmp_path / "set").images[0, 0].numpy() == upright).all()
 
 
 @pytest.fixture
@@ -118,13 +134,13 @@ def test_crops_cover_the_photograph(berkeley):
 
 
 def test_crops_are_reproducible_and_do_not_depend_on_their_number(berkeley):
-    options = {"size": 16, "progress": False}
-    few = real.bsds500(berkeley, n=5, **options).images
+    options = {"size": 16}
+    few = load("bsds500", berkeley, n=5, **options).images
     for change in ({"n": 200}, {"n": 200, "n_jobs": 2, "seed": 0}):
-        real.bsds500(berkeley, **change, **options)
-        assert torch.equal(real.bsds500(berkeley, **change, **options).images[:5], few)
-    assert not torch.equal(real.bsds500(berkeley, n=5, seed=1, **options).images, few)
-    same = image_folder(berkeley / "train", 16, crops=5, progress=False)
+        load("bsds500", berkeley, **change, **options)
+        assert torch.equal(load("bsds500", berkeley, **change, **options).images[:5], few)
+    assert not torch.equal(load("bsds500", berkeley, n=5, seed=1, **options).images, few)
+    same = image_folder(berkeley / "train", 16, crops=5)
     assert torch.equal(same.images, few)
 
 
@@ -157,7 +173,7 @@ def test_large_photographs_are_shrunk_first(tmp_path):
     """A crop of 64 from 2048 pixels would be a blur: the short side becomes 512 pixels."""
     ramp = np.broadcast_to(np.linspace(20, 230, 2048), (2048, 2048))
     save(tmp_path / "set" / "a.png", ramp)
-    crop = image_folder(tmp_path / "set", 64, crops=1, scales=(1.0,), progress=False).images[0, 0]
+    crop = image_folder(tmp_path / "set", 64, crops=1, scales=(1.0,)).images[0, 0]
     slope = (crop[:, -1].float() - crop[:, 0].float()).mean() / 63
     assert abs(slope - 210 / 512) < 1.1 / 63  # both ends are whole bytes
 
@@ -165,17 +181,19 @@ def test_large_photographs_are_shrunk_first(tmp_path):
 def test_too_small_for_a_crop(tmp_path):
     save(tmp_path / "set" / "a.png", 0, (20, 90))
     with pytest.raises(CourseError, match="20 x 90 pixels, too small for crops of 32"):
-        image_folder(tmp_path / "set", 32, crops=1, progress=False)
+        image_folder(tmp_path / "set", 32, crops=1)
 
 
 def test_decoded_once_unless_files_or_options_change(tmp_path, monkeypatch):
     decoded = []
-    open_file = real._open
-    monkeypatch.setattr(real, "_open", lambda *a: decoded.append(a) or open_file(*a))
+    open_file = decoding.open_picture
+    monkeypatch.setattr(
+        decoding, "open_picture", lambda *a, **k: decoded.append(a) or open_file(*a, **k)
+    )
     save(tmp_path / "set" / "a.png", 3)
 
     def value(**options) -> int:
-        return levels(image_folder(tmp_path / "set", progress=False, **options))[0]
+        return levels(image_folder(tmp_path / "set", **options))[0]
 
     assert (value(), value(), len(decoded)) == (3, 3, 1)
     assert (value(size=32), len(decoded)) == (3, 2)
@@ -305,7 +323,7 @@ def test_fashion_mnist(clothes):
     assert validation.labels.tolist() == [22, 23]
     assert test.labels.tolist() == list(range(5))
     stored = gzip.decompress((clothes / "t10k-images-idx3-ubyte.gz").read_bytes())
-    small = load_real("fashion_mnist", clothes, "test", size=28)
+    small = load("fashion_mnist", clothes, "test", size=28)
     assert small.images.numpy().tobytes() == stored[16:]
     assert load("fashion_mnist", clothes, "test", 2).labels.tolist() == [0, 1]
 
@@ -330,7 +348,7 @@ def test_a_damaged_picture_is_named(tmp_path, rng):
     for damaged in (whole[:500], b"text", whole[:100] + b"????????" + whole[108:]):
         file.write_bytes(damaged)
         with pytest.raises(CourseError, match=r"a\.png is not a picture that can be read"):
-            image_folder(tmp_path / "set", progress=False)
+            image_folder(tmp_path / "set")
 
 
 @pytest.mark.parametrize("name", ["bsds500", "celeba", "ffhq", "lfw", "fashion_mnist"])

@@ -85,6 +85,29 @@ def test_below_the_floor_the_residual_is_cheap(model, x, monkeypatch, cut, floor
     torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_group_that_is_half_open_says_half(model, x, monkeypatch):
+    """The latent is the mean of the prior plus `openness` times the departure of the draw."""
+    monkeypatch.setattr(hvaes, "openness", lambda side, done: 0.5)
+    monkeypatch.setattr(hvaes, "reparameterise", lambda q, generator: torch.ones_like(q.mean))
+    monkeypatch.setattr(CoarseFirst, "_rate_of_vector", lambda *_: torch.zeros(()))
+    monkeypatch.setattr(hvaes, "CUT", {16: 0.0})
+    descend, latents = model.decoder.descend, []
+
+    def watched(draw, n, **options):
+        def watch(index, state, prior):
+            latents.append((prior.mean, draw(index, state, prior)))
+            return latents[-1][1]
+
+        return descend(watch, n, **options)
+
+    monkeypatch.setattr(model.decoder, "descend", watched)
+    objective = CoarseFirst(model, x, noise_floor=0.05)
+    objective.loss("model", x, done=0.5, generator=generator_from(0))
+    assert len(latents) == len(model.sides)
+    for mean, latent in latents:
+        torch.testing.assert_close(latent, mean + 0.5 * (1 - mean))
+
+
 def test_rate_of_the_vector_is_part_of_the_loss(model, x, monkeypatch):
     """In nats per dimension; a quarter of the images is decoded, the others train the vector."""
     objective, sizes = CoarseFirst(model, x, noise_floor=0.05), []
