@@ -237,9 +237,9 @@ assert mean < 0.7 * guess
 # So there are two wishes: be close to the truth, and look like a photograph.
 # {cite:t}`blau2018perception` proved that they compete: below some error, the
 # estimates cannot have the distribution of photographs. In a Gaussian world
-# everything is a formula. Let $x$ be stationary with spectrum $S$ and $y = x
-# + w$. The posterior is Gaussian, with the Wiener estimate $m$ as its mean
-# and a variance $V = S N / (S + N)$ at each frequency, $N = \sigma^2 H W$.
+# everything is a formula. Let $x$ be stationary with spectrum $S$ and
+# $y = x + w$. The posterior is Gaussian, with the Wiener estimate $m$ as its
+# mean and a variance $V = S N / (S + N)$ at each frequency, $N = \sigma^2 H W$.
 # Two ways lead from $m$ to images with the right spectrum:
 #
 # * **Sampling**, $x_t = m + t\,e$ with $e \sim \mathcal N(0, V)$. The error is

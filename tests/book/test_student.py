@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from course_lib.book.chapters import chapters
+from course_lib.book.execute import read_source
 from course_lib.book.student import (
+    REGION,
     YOUR_TURN,
     with_numbers,
     without_solutions,
@@ -134,3 +137,48 @@ def test_numbers_are_written_out():
     prose = "It has {glue:text}`psnr_naive:.1f` dB and {glue:text}`unseen_mri:.0f` %."
     written = with_numbers(prose, "01_inverse_problems")
     assert re.fullmatch(r"It has \d\d\.\d dB and \d\d %\.", written)
+
+
+GIVEN = {  # lines of answers that the chapter itself prints before the exercise
+    "02_gradient_descent": ["u.roll(-1, -1) - u"],
+    "03_tychonov_wiener": ["op.A(tychonov(op, y, lam).x) - y"],
+}
+SHORT = 14  # characters without spaces: `return lam` or `k_hat = op.transfer` betray nothing
+
+
+def squeezed(code: str) -> str:
+    return re.sub(r"\s+", "", code)
+
+
+def repeated_answers(notebook) -> list[str]:
+    """Right-hand sides of answers that the edition without solutions still holds somewhere."""
+    left = squeezed("\n".join(cell.source for cell in without_solutions(notebook).cells))
+    answers = []
+    for cell in notebook.cells:
+        regions = [region[0] for region in REGION.finditer(cell.source)]
+        if "solution" in cell.metadata.get("tags", []):
+            regions = regions or [cell.source]
+        answers += [line.split("#")[0].strip() for region in regions for line in region.split("\n")]
+    values = [re.sub(r"^(?:return\b|[\w, ]+ =(?!=))\s*", "", answer) for answer in answers]
+    return [v for v in values if len(squeezed(v)) >= SHORT and squeezed(v) in left]
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+def test_no_answer_is_repeated_outside_its_markers(chapter):
+    assert repeated_answers(read_source(chapter.source)) == GIVEN.get(chapter.name, [])
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        new_code_cell("shown = k.conj() * rfft2(y)  # for the figure"),
+        new_markdown_cell("Use `k.conj() * rfft2( y )`."),
+        new_code_cell("print(k.conj() *\n    rfft2(y))"),
+    ],
+)
+def test_a_repeated_answer_is_seen(leak):
+    answer = (
+        "def f(k, y):\n    ### BEGIN SOLUTION\n    u = k.conj() * rfft2(y)\n    ### END SOLUTION"
+    )
+    cells = [new_code_cell(answer, metadata={"tags": ["solution"]}), leak]
+    assert repeated_answers(new_notebook(cells=cells)) == ["k.conj() * rfft2(y)"]
