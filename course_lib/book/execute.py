@@ -3,6 +3,7 @@
 The notebook is written only when every cell ran without an error and without a word on stderr.
 """
 
+import json
 import os
 import sys
 from ast import literal_eval
@@ -41,6 +42,7 @@ def execute(chapter: Chapter, tick: Callable[[], None] = lambda: None) -> Budget
     if cost.differs_from(load_budgets().get(chapter.name)):
         store_budget(chapter.name, cost)
         notebook, _ = run_notebook(read_source(chapter.source), chapter.source.parent, tick)
+    notebook.metadata["outputs"] = output_digests(notebook)
     write_notebook(notebook, chapter.notebook)
     return cost
 
@@ -88,6 +90,15 @@ def run_notebook(
     wall_seconds = perf_counter() - start
     memory_mb = float(round(peak_memory / MEMORY_UNIT))
     return notebook, Budget(round(cpu_seconds, 1), round(wall_seconds, 1), memory_mb, machine())
+
+
+def output_digests(notebook: NotebookNode) -> dict[str, str]:
+    """A digest of what each cell shows, by cell id, in which a swapped or edited output is seen."""
+    return {
+        cell.id: sha256(json.dumps(cell.outputs, sort_keys=True).encode()).hexdigest()[:12]
+        for cell in notebook.cells
+        if cell.get("outputs")
+    }
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

@@ -7,7 +7,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.book.chapters import Chapter
-from course_lib.book.execute import read_source
+from course_lib.book.execute import output_digests, read_source
 
 CODE_WIDTH = 79  # longer lines scroll out of the box on the page
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
@@ -26,7 +26,8 @@ def _differences(source: NotebookNode, stored: NotebookNode) -> Iterator[str]:
         counts = f"the script has {len(source.cells)} cells, the notebook {len(stored.cells)}"
         yield f"{counts}: execute it"
         return
-    if source.metadata != stored.metadata:
+    written = {"outputs": stored.metadata.get("outputs", {}), **source.metadata}
+    if stored.metadata != written:
         yield "the notebook's metadata is not what `course execute` writes"
     for number, (ours, theirs) in enumerate(zip(source.cells, stored.cells, strict=True), start=1):
         for key in ("cell_type", "source", "metadata", "id"):
@@ -40,7 +41,10 @@ def _blemishes(stored: NotebookNode) -> Iterator[str]:
     counts = [cell.execution_count for _, cell in codes if cell.source.strip()]
     if counts != list(range(1, len(counts) + 1)):
         yield f"execution counts are {counts}, not 1 to {len(counts)}: execute it from the top"
+    digests, executed = output_digests(stored), stored.metadata.get("outputs", {})
     for number, cell in codes:
+        if digests.get(cell.id) != executed.get(cell.id):
+            yield f"cell {number}: shows what `course execute` did not store: execute it"
         if any(len(line) > CODE_WIDTH for line in cell.source.splitlines()):
             yield f"cell {number}: a line of code is longer than {CODE_WIDTH} characters"
         may_raise = "raises-exception" in cell.metadata.get("tags", [])

@@ -30,6 +30,11 @@ def error():
     return nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=[])
 
 
+def swap(first, second):
+    """Two cells with each other's outputs."""
+    first.outputs, second.outputs = second.outputs, first.outputs
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -38,6 +43,9 @@ def error():
         (lambda nb: nb.cells[2].metadata.tags.append("hide-input"), "cell 3: metadata differs"),
         (lambda nb: nb.cells[1].update(execution_count=5), "execution counts"),
         (lambda nb: nb.metadata.update(widgets={}), "metadata"),
+        (lambda nb: swap(*nb.cells[1:]), "cell 2: shows what `course execute` did not store"),
+        (lambda nb: nb.cells[2].outputs[0].update(text="2\nthrice\n"), "cell 3: shows what"),
+        (lambda nb: nb.cells[1].outputs.clear(), "cell 2: shows what"),
         (lambda nb: nb.cells[1].outputs.append(stderr()), "stderr"),
         (lambda nb: nb.cells[1].outputs.append(address()), "memory address"),
         (lambda nb: nb.cells[1].outputs.append(error()), "an error (ValueError)"),
