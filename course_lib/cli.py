@@ -239,7 +239,7 @@ def potential(
     """Log-likelihood of an image under a diffusion model: -log p, in nats and in bits."""
     from course_lib.data.decoding import read_image
     from course_lib.diffusion import bits_per_dimension, dequantise, estimate_potential
-    from course_lib.models.published.diffusion import load_denoiser
+    from course_lib.models.published.denoisers import load_denoiser
     from course_lib.rng import generator_from
 
     denoiser, notes = load_denoiser(checkpoint, label=label)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from course_lib.models.blocks import Standardise
 from course_lib.models.hvae import HVAE
-from course_lib.models.published.checkpoints import load_state, load_whole
+from course_lib.models.published.weight_files import check_file, load_state, load_whole
 from course_lib.models.top_down import parse_blocks
 from course_lib.models.vdvae import vdvae
 from course_lib.project import CourseError
@@ -137,9 +137,6 @@ def load_vdvae(path: Path, published: PublishedVDVAE | str) -> HVAE:
                 f"No published VDVAE {published!r}. There are: {', '.join(PUBLISHED)}."
             )
         published = PUBLISHED[published]
-    if not path.is_file():
-        raise CourseError(
-            f"There is no file {path}. {published.file or 'The file'} (about "
-            f"{4 * published.millions:.0f} MB) has to be fetched: see https://github.com/openai/vdvae"
-        )
+    file = f"{published.file or 'The file'} (about {4 * published.millions:.0f} MB)"
+    check_file(path, f" {file} comes from https://github.com/openai/vdvae")
     return load_whole(published.build(), load_state(path), str(path))

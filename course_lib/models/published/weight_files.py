@@ -53,7 +53,7 @@ def load_state(
         CourseError: no such file, a pointer of Git LFS in its place, a damaged file, one that
             would run code, or one without the entry or the prefix.
     """
-    _check_file(path)
+    check_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -111,9 +111,16 @@ def is_lfs_pointer(path: Path) -> bool:
         return file.read(len(LFS_START)) == LFS_START
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path, hint: str = "") -> None:
+    """Refuse a path without a file, or with the note that Git LFS leaves in place of a large one.
+
+    Args:
+        hint: where the file comes from.
+    """
     if not path.is_file():
-        raise CourseError(f"There is no file {path}. It is not part of the course: fetch it first.")
+        raise CourseError(
+            f"There is no file {path}. It is not part of the course: fetch it first.{hint}"
+        )
     if is_lfs_pointer(path):
         lines = path.read_text(encoding="utf-8").splitlines()
         fields = dict(line.split(" ", 1) for line in lines if " " in line)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.models.published.checkpoints import compare, is_lfs_pointer, load_state, load_whole
+from course_lib.models.published.weight_files import compare, is_lfs_pointer, load_state, load_whole
 from course_lib.project import CourseError
 
 

@@ -22,14 +22,8 @@ from typer.testing import CliRunner
 from course_lib.cli import app
 from course_lib.diffusion import Hutchinson, potential, rademacher
 from course_lib.exact.exact_worlds import power_law
-from course_lib.models.published.diffusion import (
-    PUBLISHED,
-    SignedRange,
-    load_edm,
-    load_song,
-    read_edm,
-)
-from course_lib.models.published.song_unet import SongUNet
+from course_lib.models.published.edm import SignedRange, load_edm, read_edm
+from course_lib.models.published.song_unet import SongUNet, SongUNetForm
 from course_lib.project import CourseError
 
 ARGUMENTS = {
@@ -38,8 +32,8 @@ ARGUMENTS = {
     "num_blocks": 1,
     "attn_resolutions": [4],
     "augment_dim": 9,
-    "dropout": 0.1,
 }
+OF_TRAINING = {"dropout": 0.1, "label_dropout": 0.2, "sigma_min": 0.002, "sigma_max": 80.0}
 VARIANTS = {
     "vp": {"embedding_type": "positional", "encoder_type": "standard", "resample_filter": [1, 1]},
     "ve": {
@@ -114,6 +108,7 @@ def write_edm(path, program, network, class_name="EDMPrecond", protocol=4, **cha
         "label_dim": 0,
         "use_fp16": False,
         "model_type": "SongUNet",
+        **OF_TRAINING,
         **changes,
     }
     kwargs = program[1].EasyDict(arguments)
@@ -132,10 +127,14 @@ def write_edm(path, program, network, class_name="EDMPrecond", protocol=4, **cha
     return arguments
 
 
+def song(**options) -> SongUNet:
+    return SongUNet(SongUNetForm(8, 3, **ARGUMENTS, **options))
+
+
 @pytest.fixture(params=VARIANTS)
 def network(request):
     torch.manual_seed(0)
-    return SongUNet(8, 3, 3, **ARGUMENTS, **VARIANTS[request.param]).eval(), VARIANTS[request.param]
+    return song(**VARIANTS[request.param]).eval(), VARIANTS[request.param]
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -195,7 +194,7 @@ def test_command(network, program, tmp_path):
 def test_classes(program, tmp_path):
     """A model with classes wants to know which one: its potential is -log p(x | class)."""
     torch.manual_seed(0)
-    network = SongUNet(8, 3, 3, label_dim=4, **ARGUMENTS, **VARIANTS["vp"])
+    network = song(label_dim=4, **VARIANTS["vp"])
     path = tmp_path / "tiny.pkl"
     options = {**ARGUMENTS, **VARIANTS["vp"], "label_dim": 4}
     write_edm(path, program, network, **options)
@@ -264,16 +263,19 @@ def test_damaged_and_foreign_files(program, tmp_path):
     with pytest.raises(CourseError, match="an entry 'ema'"):
         read_edm(path)
     torch.manual_seed(0)
-    network = SongUNet(8, 3, 3, **ARGUMENTS, **VARIANTS["vp"])
+    network = song(**VARIANTS["vp"])
     write_edm(path, program, network, model_type="DhariwalUNet")
     with pytest.raises(CourseError, match="only EDMPrecond around SongUNet"):
+        load_edm(path)
+    write_edm(path, program, network, **ARGUMENTS, channel_mult_out=2, gain=1.0)
+    with pytest.raises(CourseError, match=r"not known here: \['channel_mult_out', 'gain'\]"):
         load_edm(path)
     options = {**ARGUMENTS, **VARIANTS["vp"], "model_channels": 16}
     write_edm(path, program, network, **options)
     with pytest.raises(CourseError, match="does not fit"):
         load_edm(path)
     with pytest.raises(CourseError, match="standard or residual encoder"):
-        SongUNet(8, 3, 3, encoder_type="skip")
+        SongUNetForm(8, 3, encoder_type="skip")
 
 
 def test_signed_range_adds_n_log_2(generator):
@@ -298,62 +300,3 @@ class _Module(nn.Module):
 
     def forward(self, x, sigma):
         return self.world(x, sigma)
-
-
-class Small(nn.Module):
-    """Three parameters, one of them frozen, and a buffer."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Linear(2, 3), nn.Linear(3, 2, bias=False)
-        self.frozen = nn.Parameter(torch.zeros(2), requires_grad=False)
-        self.register_buffer("sigmas", torch.zeros(4))
-
-
-def write_song(path, model, averaged):
-    named = {f"module.{name}": value for name, value in model.state_dict().items()}
-    content = {
-        "optimizer": {"state": {}, "param_groups": []},
-        "model": named,
-        "ema": {"decay": 0.999, "num_updates": 3, "shadow_params": averaged},
-        "step": 7,
-    }
-    torch.save(content, path)
-
-
-def test_song_file(tmp_path):
-    """Averaged weights go in by order, buffers and frozen parameters by name."""
-    path, saved = tmp_path / "checkpoint.pth", Small()
-    saved.sigmas.copy_(torch.arange(4.0))
-    saved.frozen.data.fill_(5)
-    averaged = [torch.full_like(p, k) for k, p in enumerate(saved.parameters()) if p.requires_grad]
-    write_song(path, saved, averaged)
-    loaded = load_song(path, Small())
-    trained = [p for name, p in loaded.named_parameters() if name != "frozen"]
-    for value, expected in zip(trained, averaged, strict=True):
-        torch.testing.assert_close(value, expected, check_stride=False)
-    assert loaded.sigmas.tolist() == [0, 1, 2, 3]
-    assert loaded.frozen.tolist() == [5, 5]
-
-
-def test_song_file_that_does_not_fit(tmp_path):
-    path, model = tmp_path / "checkpoint.pth", Small()
-    averaged = [p.detach() for p in model.parameters() if p.requires_grad]
-    write_song(path, model, averaged[:-1])
-    with pytest.raises(CourseError, match="2 averaged tensors, the model has 3"):
-        load_song(path, Small())
-    write_song(path, model, averaged[::-1])
-    with pytest.raises(CourseError, match="does not fit"):
-        load_song(path, Small())
-    torch.save({"ema": Malicious(tmp_path / "proof")}, path)
-    with pytest.raises(CourseError, match="damaged"):
-        load_song(path, Small())
-    assert not (tmp_path / "proof").exists()
-
-
-def test_every_published_model_has_its_licence_and_range():
-    assert PUBLISHED["ffhq_256_ncsnpp_continuous"].data_range == (0.0, 1.0)
-    edm = [card for name, card in PUBLISHED.items() if name.startswith("edm")]
-    assert len(edm) == 8
-    assert not any(card.commercial for card in edm)
-    assert all(card.data_range == (-1.0, 1.0) for card in edm)
