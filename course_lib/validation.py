@@ -1,5 +1,7 @@
 """Refusals that every solver and method shares: what was expected, what came, what to do."""
 
+import math
+
 from torch import Tensor
 
 from course_lib.protocols import Measuring
@@ -30,3 +32,16 @@ def check_measurement(name: str, op: Measuring, y: Tensor) -> None:
             f"{name}: expected y of shape (B, {', '.join(map(str, size))}) for "
             f"{type(op).__name__}, got {tuple(y.shape)}."
         )
+
+
+def check_linear(name: str, op, remedy: str) -> None:
+    """Refuse an operator that is not linear, and so has no adjoint."""
+    if not hasattr(op, "A_adjoint"):
+        raise TypeError(f"{name}: {type(op).__name__} is not linear. {remedy}")
+
+
+def check_not_negative(name: str, **numbers: float) -> None:
+    """Refuse numbers that are negative, infinite or NaN."""
+    for what, value in numbers.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}: {what} must be a finite number >= 0, got {value}.")

@@ -45,7 +45,7 @@ from course_lib.experiments.inversion import (
     invert,
     restricted_range,
 )
-from course_lib.inference import Pushforward, map_xz, map_z
+from course_lib.inference import Pushforward, Starts, Sweeps, map_xz, map_z
 from course_lib.inference.classical import tuned_baselines
 from course_lib.metrics import psnr
 from course_lib.models import LinearAutoencoder, load_pretrained
@@ -59,6 +59,7 @@ from course_lib.plotting import (
 )
 from course_lib.results import load_results
 from course_lib.rng import generator_from
+from course_lib.solvers import LBFGS
 
 # %% tags=["remove-input"]
 budget_card("07_inversion")
@@ -520,9 +521,8 @@ def recovers(m, seed):
         A.A(x),
         sigma=0.1,
         latent_weight=0.0,
-        init="prior",
-        restarts=6,
-        steps=150,
+        starts=Starts(6, "prior"),
+        optimiser=LBFGS(max_iter=150),
         generator=generator_from(seed),
     )
     return ((found.x - x).norm() < 1e-3 * x.norm()).item()
@@ -580,8 +580,10 @@ hole = Inpainting(mask)
 seen_pixels = hole.A(few) + 0.02 * mask * torch.randn(
     few.shape, generator=generator_from(4)
 )
-in_range = map_z(vae, hole, seen_pixels, sigma=0.02, restarts=1, steps=60)
-joint = map_xz(vae, hole, seen_pixels, sigma=0.02, sweeps=20)
+in_range = map_z(
+    vae, hole, seen_pixels, sigma=0.02, starts=Starts(1), optimiser=LBFGS(60)
+)
+joint = map_xz(vae, hole, seen_pixels, sigma=0.02, sweeps=Sweeps(20))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A hole of 24 x 24 pixels. From top to bottom: what is seen, the best image in the range of the compact VAE, and the joint estimate, which may leave it.", "name": "fig-joint"}, "image": {"alt": "Plates with a black square in the middle; soft plates without it; and plates with sharp surroundings and a soft middle."}}
 show_images(
@@ -746,9 +748,8 @@ def explain(character):
         op,
         y[:1],
         sigma=READING_NOISE,
-        init="prior",
-        restarts=2,
-        steps=50,
+        starts=Starts(2, "prior"),
+        optimiser=LBFGS(max_iter=50),
         generator=generator_from(0),
     ).x
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.exact.posterior_reference import label_posterior
-from course_lib.inference import map_z
+from course_lib.inference import Starts, map_z
 from course_lib.inference.classical import tuned_baselines
-from course_lib.inference.latent.map_latent import LatentGenerator, LatentSolution
+from course_lib.inference.latent import LatentGenerator, LatentSolution
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained, read_card
 from course_lib.operators import (
@@ -24,6 +24,7 @@ from course_lib.operators import (
 )
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from, normal_like
+from course_lib.solvers import LBFGS
 
 CHAPTER = "07_inversion"
 IMG_SIZE = (1, 64, 64)
@@ -300,9 +301,8 @@ def invert(
         y,
         sigma=effective_noise(op, sigma, std),
         latent_weight=weight,
-        init="prior",
-        restarts=restarts,
-        steps=steps,
+        starts=Starts(restarts, "prior"),
+        optimiser=LBFGS(max_iter=steps),
         generator=generator_from(3),
     )
 

@@ -10,6 +10,7 @@ from course_lib.data.worlds import load_world
 from course_lib.experiments.inversion import camera
 from course_lib.functionals import LeastSquares, SmoothedTV
 from course_lib.inference import (
+    Sweeps,
     deep_generative_prior,
     deep_image_prior,
     fit_singan,
@@ -155,7 +156,7 @@ def bending(budget: str) -> list[Result]:
                 "dip": untrained.x,
                 "latent": bent.x_latent_only,
                 "dgp": bent.x,
-                "xz": map_xz(load_pretrained(f"vae_{world}64"), op, y, sweeps=30).x,
+                "xz": map_xz(load_pretrained(f"vae_{world}64"), op, y, sweeps=Sweeps(30)).x,
             }
             data = f"held-out {world}, {task}, noise {DGP_NOISE}"
             results += [

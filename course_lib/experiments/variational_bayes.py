@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from course_lib.data.worlds import load_world
 from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
 from course_lib.experiments.inversion import IMG_SIZE, camera
-from course_lib.inference.latent.map_latent import LatentGenerator, first_guess
+from course_lib.inference.latent import LatentGenerator, MarginalPosterior, first_guess
 from course_lib.inference.sampling.latent import sample_images, sample_latents
 from course_lib.inference.vble.vble import VARIANTS, VBLE, VariationalPosterior
 from course_lib.kernels.banded_cholesky import BandedCholesky
@@ -257,21 +257,12 @@ def sampling(budget: str) -> list[Result]:
         with torch.no_grad():
             q = model.encode(first_guess(model, op, y, sigma=sigma))
         z0 = q.mean + q.stddev * normal_like(q.mean.expand(chains, -1, -1), generator_from(6))
-        exact = sample_latents(
-            model,
-            op,
-            y,
-            sigma=sigma,
-            std=std,
-            z0=z0,
-            draws=draws,
-            warmup=draws,
-            generator=generator_from(7),
-        )
+        f = MarginalPosterior(model, op, y, sigma, std=std)
+        exact = sample_latents(f, z0, n_samples=draws, warmup=draws, generator=generator_from(7))
         z = exact.thinned(min(SAMPLES, chains * draws))
         images = sample_images(model, op, y, z, sigma=sigma, std=std, generator=generator_from(8))
         seconds = {"hmc": process_time() - start}
-        laws = {"hmc": (images, exact.draws.flatten(0, 1).std(0))}
+        laws = {"hmc": (images, exact.samples.flatten(0, 1).std(0))}
         for variant in ("MAP-z", "VBLE-xz"):
             start = process_time()
             found = restore(variant, model, op, y, steps=steps)

@@ -10,12 +10,31 @@ from course_lib.inference.blind_deconvolution import (
     deconvolve,
     profile,
 )
-from course_lib.inference.latent.deep_generative_prior import Phase, deep_generative_prior
-from course_lib.inference.latent.laplace import Laplace, laplace
-from course_lib.inference.latent.map_latent import Pushforward, conditional_mean, map_xz, map_z
-from course_lib.inference.sampling.diagnostics import effective_sample_size, split_r_hat
-from course_lib.inference.sampling.hamiltonian import Chains, hamiltonian_monte_carlo
-from course_lib.inference.sampling.latent import sample_images, sample_latents
+from course_lib.inference.latent import (
+    BestDraw,
+    Laplace,
+    LatentEnergy,
+    MarginalPosterior,
+    Penalties,
+    Phase,
+    Progression,
+    Pushforward,
+    Starts,
+    Sweeps,
+    conditional_mean,
+    deep_generative_prior,
+    laplace,
+    map_xz,
+    map_z,
+)
+from course_lib.inference.sampling import (
+    Chains,
+    effective_sample_size,
+    hamiltonian_monte_carlo,
+    sample_images,
+    sample_latents,
+    split_r_hat,
+)
 from course_lib.inference.super_resolution import (
     consistency_projection,
     draw_images,
@@ -30,12 +49,19 @@ from course_lib.inference.vble.vble import VBLE, VariationalPosterior
 
 __all__ = [
     "VBLE",
+    "BestDraw",
     "Chains",
     "DenoiserPotential",
     "JointHessian",
     "Laplace",
+    "LatentEnergy",
+    "MarginalPosterior",
+    "Penalties",
     "Phase",
+    "Progression",
     "Pushforward",
+    "Starts",
+    "Sweeps",
     "VariationalPosterior",
     "blind_deconvolution",
     "blind_richardson_lucy",

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from course_lib.cli import app
 from course_lib.data import load_crops
 from course_lib.data.worlds import ImageSet
+from course_lib.inference import Starts
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
 from course_lib.project import CourseError
+from course_lib.solvers import LBFGS
 from course_lib.training import release
 from course_lib.training.recipes import RECIPES, diffusion, find_recipe, gans
 
@@ -29,8 +31,8 @@ def tiny_worlds(monkeypatch, tmp_path):
         return ImageSet(chosen, name, "test", labels=torch.arange(8) % 36)
 
     monkeypatch.setattr(release, "load_world", load)
-    monkeypatch.setitem(gans.INVERSION, "steps", 1)
-    monkeypatch.setitem(gans.INVERSION, "restarts", 1)
+    monkeypatch.setitem(gans.INVERSION, "optimiser", LBFGS(max_iter=1))
+    monkeypatch.setitem(gans.INVERSION, "starts", Starts(1, "prior"))
     monkeypatch.setattr(gans, "INVERTED", 2)
     little = {"samples": 2, "sampling_steps": 2, "potentials": 2, "n_steps": 1}
     monkeypatch.setattr(diffusion, "MEASURED", little)

@@ -11,44 +11,40 @@ in such images. The weights start from the trained ones and move little; few ste
 Source: Pan, Zhan, Dai, Lin, Loy & Luo 2020, arXiv:2003.13659.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn, vmap
-from torch.func import functional_call
+from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
 from course_lib.batch import inner
-from course_lib.inference.latent.map_latent import (
-    PIXEL_STD,
-    LatentEnergy,
-    LatentGenerator,
-    Pushforward,
-)
-from course_lib.models.gan import GAN, Discriminator
-from course_lib.operators import LinearOperator, Operator
+from course_lib.inference.latent.energy import LatentEnergy
+from course_lib.inference.latent.feature_distance import FeatureDistance
+from course_lib.inference.latent.generator import LatentGenerator
+from course_lib.inference.latent.own_weights import OwnWeights, Weights
+from course_lib.operators import Operator, measure
 from course_lib.rng import check_generator, generator_from
 from course_lib.solvers.solution import History, Solution, status_of
-from course_lib.validation import check_measurement
-
-SMALLEST_NOISE = 0.01  # in the images whose features are compared: no more faith in y than this
-Weights = dict[str, Tensor]  # name of a parameter -> its value for each image, (B, ...)
+from course_lib.validation import check_measurement, check_not_negative
 
 
-class Phase(NamedTuple):
+@dataclass(frozen=True)
+class Phase:
     """Some steps of Adam, in which the coarse part of the generator learns.
 
-    Attributes:
-        blocks: how many blocks of the generator, from the coarse end, have free weights: 0 for
+    Args:
+        blocks: number of blocks of the generator, from the coarse end, with free weights: 0 for
             the latent alone; more than there are means all.
         steps: number of steps.
-        latent_rate, weight_rate: learning rates, about the change of a number in one step.
-        data_weight: w, of the mean square misfit.
+        latent_rate: learning rate of the latent, about the change of a number in one step.
+        weight_rate: learning rate of the weights.
+        data_weight: w, the weight of the mean square residual.
+
+    Raises:
+        ValueError: a number that is negative or not finite.
     """
 
     blocks: int
@@ -56,6 +52,9 @@ class Phase(NamedTuple):
     latent_rate: float
     weight_rate: float
     data_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("Phase", **asdict(self))
 
 
 # Chosen for PSNR on four plates of the training, with a centre hole and at a quarter of the
@@ -68,6 +67,73 @@ PHASES = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Progression:
+    """What learns, when, how fast, and when an image has learnt enough.
+
+    Args:
+        phases: phases, one after the other.
+        blocks: parts of the generator from coarse to fine; stages and head of a `GAN` by default,
+            else the direct children of the decoder or network that have weights.
+        tau: an image stops at the discrepancy principle mean((A x - y)^2) <= tau sigma^2; 0 never
+            stops.
+
+    Raises:
+        ValueError: no phase, or a tau that is negative or not finite.
+    """
+
+    phases: Sequence[Phase] = PHASES
+    blocks: Sequence[nn.Module] | None = None
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("Progression", tau=self.tau)
+        if not self.phases:
+            raise ValueError("Progression: expected at least one phase, got 0.")
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """What the loss asks of an image beside its data.
+
+    Args:
+        features: v, weight of the distance of features. A model without discriminator needs 0.
+        n_features: number of features that are compared, from the last.
+        latent: u, weight of the mean square of the latent.
+
+    Raises:
+        ValueError: a weight that is negative or not finite.
+    """
+
+    features: float = 0.1
+    n_features: int = 3
+    latent: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_not_negative("Penalties", features=self.features, latent=self.latent)
+
+
+@dataclass(frozen=True)
+class BestDraw:
+    """Start from the draw of least loss, weighed as in the first phase.
+
+    Args:
+        n: number of draws, the same for all images.
+        std: their standard deviation, in units of the prior's.
+
+    Raises:
+        ValueError: n < 1, or a std that is negative or not finite.
+    """
+
+    n: int = 500
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("BestDraw", std=self.std)
+        if self.n < 1:
+            raise ValueError(f"BestDraw: expected at least one draw, got {self.n}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeepGenerativePriorSolution(Solution):
     """A Solution whose image was drawn by a generator of its own.
@@ -75,121 +141,32 @@ class DeepGenerativePriorSolution(Solution):
     Attributes:
         z: latents (B, ...).
         x_latent_only: the images before any weight moved, (B, C, H, W).
-        weights: on request, name of a parameter -> (B, ...), the weights that drew x.
+        weights: name of a parameter -> (B, ...), the weights that drew x, as far as they moved.
     """
 
     z: Tensor
     x_latent_only: Float[Tensor, "b c h w"]
-    weights: Weights | None = None
+    weights: Weights
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureDistance:
-    """d(x) = sum over i of mean |D_i(S A x) - D_i(S y)|, one value per image; 0 where A x = y.
-
-    D_i are the last features of a discriminator, which looks at images. S makes an image of any
-    measurement: the mean of x given y, were images N(1/2, 1/16 I). It enlarges what was
-    downsampled, leaves grey what is lost, and does not blow up noise as a pseudo-inverse would.
-
-    Args:
-        discriminator: that of a `GAN`.
-        op: a linear operator.
-        y: measurements (n, *op.measurement_size).
-        sigma: standard deviation of the noise; less than 0.01 counts as 0.01.
-        n_features: how many of the features, from the last.
-
-    Raises:
-        TypeError: an operator that is not linear.
-        ValueError: more features than there are.
-    """
-
-    discriminator: Discriminator
-    op: Operator
-    y: Tensor
-    sigma: float = 0.0
-    n_features: int = 3
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.op, LinearOperator):
-            raise TypeError(
-                f"FeatureDistance: {type(self.op).__name__} is not linear, so its measurements "
-                "cannot be brought to the size of an image. Use feature_weight=0."
-            )
-        if not 1 <= self.n_features <= len(self.target):
-            raise ValueError(
-                f"FeatureDistance: this discriminator has {len(self.target)} features; expected "
-                f"n_features from 1 to that, got {self.n_features}."
-            )
-
-    def __call__(self, x: Tensor) -> Float[Tensor, " n"]:
-        with torch.no_grad():
-            return self._distance(self._image(self.op.A(x)))
-
-    def value_and_grad(self, x: Tensor) -> tuple[Float[Tensor, " n"], Tensor]:
-        """d and its gradient; S A is symmetric, so it brings the gradient back as well."""
-        seen = self._image(self.op.A(x)).requires_grad_()
-        with torch.enable_grad():
-            value = self._distance(seen)
-            (pulled,) = torch.autograd.grad(value.sum(), seen)
-        zero = torch.zeros_like(pulled)
-        return value.detach(), self.op.prox_l2(zero, self.op.A(pulled), self._gamma)
-
-    def table(self, x: Float[Tensor, "m c h w"]) -> Float[Tensor, "n m"]:
-        """The distance of each measurement to each of m images."""
-        features = self._features(self._image(self.op.A(x)))
-        return sum(
-            torch.cdist(a.flatten(1), b.flatten(1), p=1) / a[0].numel()
-            for a, b in zip(self.target, features, strict=True)
-        )
-
-    @cached_property
-    def target(self) -> list[Tensor]:
-        """The features of S y."""
-        with torch.no_grad():
-            return self._features(self._image(self.y))
-
-    @property
-    def _gamma(self) -> float:
-        return (PIXEL_STD / max(self.sigma, SMALLEST_NOISE)) ** 2
-
-    def _image(self, y: Tensor) -> Tensor:
-        grey = y.new_full((len(y), *self.op.img_size), 0.5)
-        return self.op.prox_l2(grey, y, self._gamma)
-
-    def _features(self, image: Tensor) -> list[Tensor]:
-        return self.discriminator.features(image)[-self.n_features :]
-
-    def _distance(self, image: Tensor) -> Tensor:
-        features = self._features(image)
-        return sum(
-            (a - b).abs().flatten(1).mean(1) for a, b in zip(self.target, features, strict=True)
-        )
-
-
+@torch.enable_grad()
 def deep_generative_prior(
     model: LatentGenerator,
     op: Operator,
     y: Tensor,
     *,
     sigma: float | None = None,
-    phases: Sequence[Phase] = PHASES,
-    feature_weight: float = 0.1,
-    n_features: int = 3,
-    latent_weight: float = 0.02,
-    draws: int = 500,
-    std: float = 1.0,
-    tau: float = 1.0,
-    z_init: Tensor | None = None,
-    blocks: Sequence[nn.Module] | None = None,
-    keep_weights: bool = False,
+    penalties: Penalties = Penalties(),
+    progression: Progression = Progression(),
+    z0: Tensor | BestDraw = BestDraw(),
     generator: Generator | None = None,
 ) -> DeepGenerativePriorSolution:
     """Fit latent and weights of a generator to each measurement; the model itself stays as it was.
 
     Every image has its own copy of the weights, and all images go through the generator at once.
     Batch normalisation keeps the statistics of its training. Given sigma, an image stops at the
-    discrepancy principle, mean((A x - y)^2) <= tau sigma^2: a network that may change its weights
-    goes on to fit the noise. Without sigma only the number of steps prevents that.
+    discrepancy principle: a network that may change its weights goes on to fit the noise. Without
+    sigma only the number of steps prevents that.
 
         x = deep_generative_prior(gan, Inpainting(mask), y, generator=g).x
         x = deep_generative_prior(gan, Downsampling((1, 64, 64), 4, kernel), y, generator=g).x
@@ -201,23 +178,14 @@ def deep_generative_prior(
         op: any operator; a linear one where features are compared.
         y: measurements (B, *op.measurement_size).
         sigma: standard deviation of the noise; that of op.noise_model by default, else 0.
-        phases: what learns, when and how fast.
-        feature_weight: v. A model without discriminator needs 0.
-        n_features: how many features of the discriminator are compared, from the last.
-        latent_weight: u.
-        draws: number of latents to choose the start from, the same for all images: the one with
-            the least loss, weighed as in the first phase.
-        std: standard deviation of those latents.
-        tau: of the discrepancy principle; 0 never stops.
-        z_init: latents (B, ...) to start from instead.
-        blocks: the parts of the generator from coarse to fine; stages and head of a `GAN` by
-            default, else the direct children of the decoder or network that have weights.
-        keep_weights: whether to return the weights, which are many.
-        generator: for the draws.
+        penalties: weights of the distance of features and of the latent.
+        progression: phases of the descent, and its end.
+        z0: latents (B, ...) to start from, or how to choose them.
+        generator: source of the draws.
 
     Returns:
         DeepGenerativePriorSolution with x = G_theta(z) after the last step. History, one row per
-        step and one for the end: "loss"; "data", the mean square misfit over all numbers of y
+        step and one for the end: "loss"; "data", the mean square residual over all numbers of y
         that A can reach; "phase". An image that has met the discrepancy principle keeps its
         latent and weights; "converged" if all have.
 
@@ -227,30 +195,18 @@ def deep_generative_prior(
         TypeError: no torch.Generator for the draws; features of an operator that is not linear.
     """
     check_measurement("deep_generative_prior", op, y)
-    if sigma is None:
-        sigma = getattr(op.noise_model, "sigma", 0.0)
-    numbers = {
-        "sigma": sigma,
-        "feature_weight": feature_weight,
-        "latent_weight": latent_weight,
-        "std": std,
-        "tau": tau,
-    }
-    _check_options(numbers, phases, draws)
-    features = None
-    if feature_weight:
-        features = FeatureDistance(_discriminator(model), op, y, sigma, n_features)
-    loss = _Loss(op, y, features, feature_weight, latent_weight)
-    own = _OwnWeights(model, blocks)
-    z = _start(model, loss, phases[0], z_init, draws, std, generator)
+    sigma = getattr(op.noise_model, "sigma", 0.0) if sigma is None else sigma
+    check_not_negative("deep_generative_prior", sigma=sigma)
+    loss = _Loss(op, y, penalties, _features(model, op, y, sigma, penalties))
+    own, phases = OwnWeights(model, progression.blocks), progression.phases
+    z = _start(model, loss, phases[0], z0, generator)
 
-    enough = tau * sigma**2
+    enough = progression.tau * sigma**2
     met = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     reached = torch.zeros(len(y), device=y.device)
     weights: Weights = {}
     x_latent_only = None
-    optimiser = Adam([z])
-    record = History("loss", "data", "phase")
+    optimiser, history = Adam([z]), History("loss", "data", "phase")
     for number, phase in enumerate(phases):
         if met.all():
             break
@@ -259,37 +215,64 @@ def deep_generative_prior(
         free = [z, *own.release(weights, phase.blocks, len(y))]
         _set_rates(optimiser, free, phase)
         for _ in range(phase.steps):
-            x = own.draw(z, weights)
-            at = loss.at(x.detach(), z.detach(), phase.data_weight)
-            met = met | (at.data <= enough)
+            value, data = loss(own.draw(z, weights), z, phase.data_weight)
+            met = met | (data <= enough)
             reached = torch.where(met, reached, number)
-            record.add(loss=at.value, data=at.data, phase=reached)
+            history.add(loss=value, data=data, phase=reached)
             if met.all():
                 break
-            slopes = torch.autograd.grad(x, free, at.image_grad)
-            z.grad = slopes[0] + at.latent_grad
-            for weight, slope in zip(free[1:], slopes[1:], strict=True):
-                weight.grad = slope
-            still = [variable.detach()[met] for variable in free]
-            optimiser.step()
-            for variable, value in zip(free, still, strict=True):
-                variable.data[met] = value
+            _step(optimiser, free, value, frozen=met)
 
     x, z = own.draw(z, weights).detach(), z.detach()
     if not met.all():
-        at = loss.at(x, z, phases[-1].data_weight)
-        met = met | (at.data <= enough)
-        record.add(loss=at.value, data=at.data, phase=reached)
-    history = record.stack()
+        value, data = loss(x, z, phases[-1].data_weight)
+        met = met | (data <= enough)
+        history.add(loss=value, data=data, phase=reached)
     return DeepGenerativePriorSolution(
         x,
-        status_of(met, ~at.value.isfinite()),
-        history,
-        len(history["loss"]) - 1,
+        status_of(met, ~value.isfinite()),
+        history.stack(),
+        len(history.rows["loss"]) - 1,
         z=z,
         x_latent_only=x if x_latent_only is None else x_latent_only,
-        weights={name: w.detach() for name, w in weights.items()} if keep_weights else None,
+        weights={name: w.detach() for name, w in weights.items()},
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Loss:
+    """w mean((A x - y)^2) + v d(x) + u / 2 mean(z^2); the phase says w."""
+
+    op: Operator
+    y: Tensor
+    penalties: Penalties
+    features: FeatureDistance | None
+
+    def __call__(self, x: Tensor, z: Tensor, data_weight: float) -> tuple[Tensor, Tensor]:
+        """The loss of each image, and its mean square residual."""
+        residual = measure(self.op, x) - self.y
+        data = inner(residual, residual) / self._count
+        value = data_weight * data + self._latent(z)
+        if self.features is not None:
+            value = value + self.penalties.features * self.features(x)
+        return value, data
+
+    def table(self, x: Tensor, z: Tensor, data_weight: float) -> Float[Tensor, "n m"]:
+        """The loss of each of m images and latents, for each of the n measurements."""
+        data = torch.cdist(self.y.flatten(1), self.op.A(x).flatten(1)).square() / self._count
+        value = data_weight * data + self._latent(z)
+        if self.features is not None:
+            value = value + self.penalties.features * self.features.table(x)
+        return value
+
+    def _latent(self, z: Tensor) -> Tensor:
+        return self.penalties.latent / 2 * z.flatten(1).square().mean(1)
+
+    @cached_property
+    def _count(self) -> Tensor:
+        """How many numbers of y can differ from zero: the lost pixels of a mask measure nothing."""
+        probe = torch.rand(1, *self.op.img_size, generator=generator_from(0)).to(self.y)
+        return self.op.A(probe).count_nonzero()
 
 
 def _set_rates(optimiser: Adam, free: list[Tensor], phase: Phase) -> None:
@@ -304,131 +287,28 @@ def _set_rates(optimiser: Adam, free: list[Tensor], phase: Phase) -> None:
     optimiser.param_groups[0]["lr"] = phase.latent_rate
 
 
-class _At(NamedTuple):
-    """The loss at some images and latents, (n,), and its parts."""
-
-    value: Tensor
-    data: Tensor
-    image_grad: Tensor
-    latent_grad: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Loss:
-    """w mean((A x - y)^2) + v d(x) + u / 2 mean(z^2); the phase says w."""
-
-    op: Operator
-    y: Tensor
-    features: FeatureDistance | None
-    feature_weight: float
-    latent_weight: float
-
-    @torch.no_grad()
-    def at(self, x: Tensor, z: Tensor, data_weight: float) -> _At:
-        residual = self.op.A(x) - self.y
-        data = inner(residual, residual) / self._count
-        value = data_weight * data + self._latent(z)
-        grad = 2 * data_weight / self._count * self.op.A_vjp(x, residual)
-        if self.features is not None:
-            distance, slope = self.features.value_and_grad(x)
-            value = value + self.feature_weight * distance
-            grad = grad + self.feature_weight * slope
-        return _At(value, data, grad, self.latent_weight / z[0].numel() * z)
-
-    def table(self, x: Tensor, z: Tensor, data_weight: float) -> Float[Tensor, "n m"]:
-        """The loss of each of m images and latents, for each of the n measurements."""
-        misfit = torch.cdist(self.y.flatten(1), self.op.A(x).flatten(1)).square() / self._count
-        value = data_weight * misfit + self._latent(z)
-        if self.features is not None:
-            value = value + self.feature_weight * self.features.table(x)
-        return value
-
-    def _latent(self, z: Tensor) -> Tensor:
-        return self.latent_weight / 2 * z.flatten(1).square().mean(1)
-
-    @cached_property
-    def _count(self) -> Tensor:
-        """How many numbers of y can differ from zero: the lost pixels of a mask measure nothing."""
-        probe = torch.rand(1, *self.op.img_size, generator=generator_from(0)).to(self.y)
-        return self.op.A(probe).count_nonzero()
+def _step(optimiser: Adam, free: list[Tensor], loss: Tensor, *, frozen: Tensor) -> None:
+    """One step of Adam for the free variables of the images that are not frozen."""
+    slopes = torch.autograd.grad(loss.sum(), free)
+    for variable, slope in zip(free, slopes, strict=True):
+        variable.grad = slope
+    still = [variable.detach()[frozen] for variable in free]
+    optimiser.step()
+    for variable, value in zip(free, still, strict=True):
+        variable.data[frozen] = value
 
 
-class _OwnWeights:
-    """G with weights for each image, in one call for all images.
-
-    `functional_call` gives a module other weights for the time of a call, `vmap` makes one call
-    of many; the weights of the model itself are read and never written.
-    """
-
-    def __init__(self, model: LatentGenerator, blocks: Sequence[nn.Module] | None) -> None:
-        self.network = _Mean(model)
-        self.trained = {name: p.detach() for name, p in self.network.named_parameters()}
-        self.blocks = _blocks(model) if blocks is None else list(blocks)
-        own = {id(p) for p in self.network.parameters()}
-        if not {id(p) for block in self.blocks for p in block.parameters()} <= own:
-            raise ValueError(
-                f"deep_generative_prior: blocks must be parts of this {type(model).__name__}, as "
-                "in [*gan.generator.stages, gan.generator.head]; these have other weights."
-            )
-
-    def draw(self, z: Tensor, weights: Weights) -> Tensor:
-        """G_theta(z), each image with its own part of theta."""
-
-        def draw_one(z: Tensor, weights: Weights) -> Tensor:
-            return functional_call(self.network, self.trained | weights, (z[None],))[0]
-
-        with torch.enable_grad():
-            return vmap(draw_one)(z, weights)
-
-    def release(self, weights: Weights, blocks: int, n: int) -> list[Tensor]:
-        """The free weights of the first blocks; those not yet in `weights` are copied n times."""
-        free = {id(p) for block in self.blocks[:blocks] for p in block.parameters()}
-        names = [name for name, p in self.network.named_parameters() if id(p) in free]
-        for name in names:
-            if name not in weights:
-                trained = self.trained[name]
-                weights[name] = trained.expand(n, *trained.shape).clone().requires_grad_()
-        return [weights[name] for name in names]
-
-
-class _Mean(nn.Module):
-    """decode(z).mean as a module, to which weights can be given."""
-
-    def __init__(self, model: LatentGenerator) -> None:
-        super().__init__()
-        self.network, self.decode = _network(model), model.decode
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.decode(z).mean
-
-
-def _network(model: LatentGenerator) -> nn.Module:
-    network = model.network if isinstance(model, Pushforward) else model
-    if not isinstance(network, nn.Module):
-        raise ValueError(
-            f"deep_generative_prior: expected a torch module, whose weights can be fitted, got "
-            f"{type(network).__name__}. map_z takes any map."
-        )
-    return network
-
-
-def _blocks(model: LatentGenerator) -> list[nn.Module]:
-    """The parts of a generator, from coarse to fine."""
-    if isinstance(model, GAN):
-        return [*model.generator.stages, model.generator.head]
-    network = _network(model)
-    network = getattr(network, "decoder", network)
-    parts = [part for part in network.children() if any(True for _ in part.parameters())]
-    return parts or [network]
-
-
-def _discriminator(model: LatentGenerator) -> Discriminator:
+def _features(
+    model: LatentGenerator, op: Operator, y: Tensor, sigma: float, penalties: Penalties
+) -> FeatureDistance | None:
+    if not penalties.features:
+        return None
     if not hasattr(model, "discriminator"):
         raise ValueError(
             f"deep_generative_prior: {type(model).__name__} has no discriminator whose features "
-            "could be compared. Use feature_weight=0."
+            "could be compared. Use Penalties(features=0)."
         )
-    return model.discriminator
+    return FeatureDistance(model.discriminator, op, y, sigma, penalties.n_features)
 
 
 @torch.no_grad()
@@ -436,37 +316,21 @@ def _start(
     model: LatentGenerator,
     loss: _Loss,
     phase: Phase,
-    z_init: Tensor | None,
-    draws: int,
-    std: float,
+    z0: Tensor | BestDraw,
     generator: Generator | None,
 ) -> Tensor:
     """The given latents, or the best of the draws, for the loss of the first phase."""
     image = LatentEnergy(model, loss.op, loss.y, 1.0).image  # refuses what does not fit
-    if z_init is None:
+    if isinstance(z0, BestDraw):
         check_generator("deep_generative_prior", generator)
-        pool = std * model.prior(draws, generator=generator).to(loss.y)
+        pool = z0.std * model.prior(z0.n, generator=generator).to(loss.y)
         z = pool[loss.table(image(pool), pool, phase.data_weight).argmin(1)]
     else:
-        z = z_init.detach().clone()
+        z = z0.detach().clone()
         if len(z) != len(loss.y):
             raise ValueError(
-                f"deep_generative_prior: expected a z_init for each of {len(loss.y)} measurements, "
+                f"deep_generative_prior: expected a z0 for each of {len(loss.y)} measurements, "
                 f"got {len(z)}."
             )
         image(z)
     return z.requires_grad_()
-
-
-def _check_options(numbers: dict[str, float], phases: Sequence[Phase], draws: int) -> None:
-    for named in (numbers, *(phase._asdict() for phase in phases)):
-        for name, value in named.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(
-                    f"deep_generative_prior: {name} must be a finite number >= 0, got {value}."
-                )
-    if not phases or draws < 1:
-        raise ValueError(
-            f"deep_generative_prior: expected at least one phase and one draw, got {len(phases)} "
-            f"and {draws}."
-        )

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.inference.latent.map_latent import LatentGenerator
-from course_lib.operators import LinearOperator, Operator
+from course_lib.inference.latent.energy import LatentEnergy, MarginalPosterior
 
 
 class Laplace(NamedTuple):
@@ -17,7 +16,7 @@ class Laplace(NamedTuple):
 
     Attributes:
         mode: (B, ...).
-        root: (B, d, d), for d numbers in a latent.
+        root: (B, d, d), upper triangular, for d numbers in a latent.
     """
 
     mode: Float[Tensor, "b ..."]
@@ -35,41 +34,26 @@ class Laplace(NamedTuple):
 
 
 @torch.no_grad()
-def laplace(
-    model: LatentGenerator,
-    op: Operator,
-    z: Float[Tensor, "b ..."],
-    *,
-    sigma: float,
-    std: float,
-    batch: int = 256,
-) -> Laplace:
-    """The Gaussian with peak z and the curvature I + J^T A^T (sigma^2 I + std^2 A A^T)^-1 A J.
+def laplace(f: LatentEnergy, z: Float[Tensor, "b ..."], *, batch: int = 256) -> Laplace:
+    """The Gaussian with peak z and the curvature w I + J^T A^T (sigma^2 I + std^2 A A^T)^-1 A J.
 
     J is the Jacobian of the decoder D at z, by central differences: exact enough for a choice of
-    coordinates, and for every decoder. The curvature is the second derivative of -log p(z | y)
-    without that of D (Gauss and Newton's), hence positive whether or not z is a minimum.
+    coordinates, and for every decoder. The curvature is the second derivative of f without that
+    of D (Gauss and Newton's), hence positive whether or not z is a minimum.
 
     Args:
-        model: D(z) is model.decode(z).mean; in evaluation mode.
-        op: linear, or any operator where std = 0.
+        f: -log p(z | y): a MarginalPosterior, or a LatentEnergy, for which std = 0.
         z: the most probable latents.
-        sigma: standard deviation of the noise.
-        std: that of x given z; with 0, x = D(z).
-        batch: columns of J that are computed at a time.
-
-    Raises:
-        TypeError: std > 0 with an operator that is not linear.
+        batch: number of columns of J that are computed at a time.
     """
-    if std:
-        check_linear("laplace", op)
+    op, sigma, std = f.op, f.sigma, f.std if isinstance(f, MarginalPosterior) else 0.0
     d, h = z[0].numel(), torch.finfo(z.dtype).eps ** (1 / 3)  # errors h^2 and eps / h in balance
+    eye = torch.eye(d).to(z)
     rows = z.repeat_interleave(d, 0)
-    steps = h * torch.eye(d).to(z).repeat(len(z), 1).view(rows.shape)
+    steps = (h * eye).repeat(len(z), 1).view(rows.shape)
 
     def seen(z: Tensor) -> Tensor:
-        image = model.decode(z).mean
-        return image if std else op.A(image)
+        return f.image(z) if std else op.A(f.image(z))
 
     parts = zip(rows.split(batch), steps.split(batch), strict=True)
     columns = torch.cat([(seen(at + step) - seen(at - step)) / (2 * h) for at, step in parts])
@@ -79,16 +63,7 @@ def laplace(
     else:
         weighted = columns / sigma**2
     columns, weighted = (c.flatten(1).unflatten(0, (len(z), d)) for c in (columns, weighted))
-    curvature = columns @ weighted.mT + torch.eye(d).to(z)
+    curvature = columns @ weighted.mT + f.weight * eye
     factor = torch.linalg.cholesky((curvature + curvature.mT) / 2)
-    eye = torch.eye(d).to(z).expand_as(factor)
-    return Laplace(z, torch.linalg.solve_triangular(factor.mT, eye, upper=True))
-
-
-def check_linear(name: str, op: Operator) -> None:
-    """Refuse an A for which x given z and y is not Gaussian."""
-    if not isinstance(op, LinearOperator):
-        raise TypeError(
-            f"{name}: {type(op).__name__} is not linear, so x given z and y is not Gaussian. With "
-            "std = 0, sample_latents draws from the model x = D(z)."
-        )
+    root = torch.linalg.solve_triangular(factor.mT, eye.expand_as(factor), upper=True)
+    return Laplace(z, root)

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo: draws from exp(-U(z)), for many targets and many chains at once."""
+"""Hamiltonian Monte Carlo: samples from exp(-U(z)), many targets and chains at once."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ DIVERGENT = 1000.0  # nats: no trajectory that follows the motion is so far off
 class Potential(Protocol):
     """U = -log density, up to a constant: values (n,) and gradients (n, ...) at the rows of z."""
 
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """U and its gradient."""
 
 
 class Point(NamedTuple):
@@ -33,11 +34,11 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """S draws of each of R chains for each of B targets, and what to judge them by.
+    """S samples of each of R chains for each of B targets, and what to judge them by.
 
     Attributes:
-        draws: (S, R, B, ...).
-        potential: U at the draws, (S, R, B). Chains at different levels sit in different places.
+        samples: (S, R, B, ...).
+        potential: U at the samples, (S, R, B). Chains at different levels sit in different places.
         acceptance: mean probability to accept a proposal, (R, B).
         divergences: number of trajectories that were broken off, see `leapfrog`, (R, B): if more
             than a few, the step is too long for some region.
@@ -46,7 +47,7 @@ class Chains:
         gradients: number of gradients that each chain has cost, warm-up included.
     """
 
-    draws: Float[Tensor, "s r b ..."]
+    samples: Float[Tensor, "s r b ..."]
     potential: Float[Tensor, "s r b"]
     acceptance: Float[Tensor, "r b"]
     divergences: Int[Tensor, "r b"]
@@ -57,20 +58,20 @@ class Chains:
     @cached_property
     def r_hat(self) -> Float[Tensor, "b ..."]:
         """`split_r_hat` of each number of z."""
-        return split_r_hat(self.draws)
+        return split_r_hat(self.samples)
 
     @cached_property
     def effective_sample_size(self) -> Float[Tensor, "b ..."]:
         """`effective_sample_size` of each number of z, all chains together."""
-        return effective_sample_size(self.draws)
+        return effective_sample_size(self.samples)
 
     def thinned(self, n: int) -> Float[Tensor, "n b ..."]:
-        """n draws that lie as far apart as they can, from all chains.
+        """n samples that lie as far apart as they can, from all chains.
 
         Raises:
             ValueError: more than there are.
         """
-        pool = self.draws.transpose(0, 1).flatten(0, 1)  # one chain after the other
+        pool = self.samples.transpose(0, 1).flatten(0, 1)  # one chain after the other
         if not 1 <= n <= len(pool):
             raise ValueError(f"Chains.thinned: expected 1 <= n <= {len(pool)}, got {n}.")
         return pool[(torch.arange(n, device=pool.device) * len(pool)) // n]
@@ -80,14 +81,14 @@ def hamiltonian_monte_carlo(
     f: Potential,
     z0: Float[Tensor, "r b ..."],
     *,
-    draws: int = 500,
+    n_samples: int = 500,
     warmup: int = 500,
     leapfrog_steps: int = 20,
     step_size: float = 0.1,
     target_acceptance: float = 0.8,
     generator: Generator,
 ) -> Chains:
-    """Draw from the densities exp(-U(z)) / constant, several chains for each, all in one batch.
+    """Samples from the densities exp(-U(z)) / constant, several chains for each, in one batch.
 
     Each iteration gives z a random velocity, follows the motion of a ball on the hill U for a
     random number of leapfrog steps, uniform from 1 to `leapfrog_steps`, and accepts the end with
@@ -100,13 +101,13 @@ def hamiltonian_monte_carlo(
     Args:
         f: potential; it sees the R B rows of a batch, chain by chain: row r B + b is target b.
         z0: where R chains of each of B targets start, (R, B, ...). For R-hat to tell anything,
-            starts should lie further apart than draws will.
-        draws: S, kept of each chain.
-        warmup: iterations before, not kept.
-        leapfrog_steps: at most, in one iteration. Useful are enough to cross the target.
-        step_size: first one, and the only one without warm-up.
-        target_acceptance: in (0, 1).
-        generator: of velocities, numbers of steps, and decisions.
+            starts should lie further apart than samples will.
+        n_samples: S, number of samples kept of each chain.
+        warmup: number of iterations before, not kept.
+        leapfrog_steps: largest number of steps in one iteration: enough to cross the target.
+        step_size: first step size, and the only one without warm-up.
+        target_acceptance: mean acceptance that warm-up aims at, in (0, 1).
+        generator: source of velocities, numbers of steps, and decisions.
 
     Raises:
         ValueError: a start without the two leading axes, or where U is not finite; an option out
@@ -118,52 +119,55 @@ def hamiltonian_monte_carlo(
     """
     check_generator("hamiltonian_monte_carlo", generator)
     check_start("hamiltonian_monte_carlo", z0, "z0")
-    _check_options(z0, draws, warmup, leapfrog_steps, step_size, target_acceptance)
+    _check_options(z0, n_samples, warmup, leapfrog_steps, step_size, target_acceptance)
     here = _evaluate(f, z0)
     if not here.value.isfinite().all():
         bad = (~here.value.isfinite()).sum().item()
         raise ValueError(
             f"hamiltonian_monte_carlo: U is not finite at {bad} of {here.value.numel()} starts."
         )
-    scale = torch.ones_like(z0[0])
-    adaptation = DualAveraging(z0.new_full(z0.shape[1:2], step_size), target_acceptance)
-    ends, window, gradients = _window_ends(warmup), [], 1
-    kept, potential, chances, growths = [], [], [], []
-    for iteration in range(warmup + draws):
+    adaptation = _Adaptation(z0, step_size, target_acceptance, warmup)
+    kept, gradients = [], 1
+    for iteration in range(warmup + n_samples):
         warming = iteration < warmup
-        step = adaptation.step_size if warming else adaptation.averaged
+        step = _like(adaptation.step_size(warming), z0) * adaptation.scale
         count = int(torch.randint(1, leapfrog_steps + 1, (), generator=generator))
-        velocity = normal_like(z0, generator)
-        there, new_velocity = leapfrog(f, here, velocity, _like(step, z0) * scale, count)
-        gradients += count
-        growth = there.value - here.value + _kinetic(new_velocity) - _kinetic(velocity)
-        chance = (-growth).clamp(max=0).exp()
-        accepted = _uniform_like(chance, generator) < chance
-        here = Point(
-            *(torch.where(_like(accepted, b), b, a) for a, b in zip(here, there, strict=True))
-        )
+        move = _transition(f, here, step, count, generator)
+        here, gradients = move.end, gradients + count
         if warming:
-            adaptation.update(chance.mean(0))
-            window.append(here.z)
-            if iteration + 1 in ends:
-                if iteration + 1 > ends[0]:
-                    scale = _spread(torch.stack(window), scale)
-                    adaptation = DualAveraging(adaptation.averaged, target_acceptance)
-                window = []
+            adaptation.update(move)
         else:
-            kept.append(here.z)
-            potential.append(here.value)
-            chances.append(chance)
-            growths.append(growth)
+            kept.append(move)
     return Chains(
-        torch.stack(kept),
-        torch.stack(potential),
-        torch.stack(chances).mean(0),
-        torch.stack(growths).isinf().sum(0),
-        adaptation.averaged,
-        scale,
-        gradients,
+        samples=torch.stack([move.end.z for move in kept]),
+        potential=torch.stack([move.end.value for move in kept]),
+        acceptance=torch.stack([move.acceptance for move in kept]).mean(0),
+        divergences=torch.stack([move.energy_error for move in kept]).isinf().sum(0),
+        step_size=adaptation.step_size(False),
+        scale=adaptation.scale,
+        gradients=gradients,
     )
+
+
+class Transition(NamedTuple):
+    """One iteration of R chains for B targets."""
+
+    end: Point
+    acceptance: Float[Tensor, "r b"]  # probability that the proposal is accepted
+    energy_error: Float[Tensor, "r b"]  # growth of U + |v|^2 / 2; infinite where broken off
+
+
+def _transition(
+    f: Potential, start: Point, step: Tensor, count: int, generator: Generator
+) -> Transition:
+    velocity = normal_like(start.z, generator)
+    proposal, new_velocity = leapfrog(f, start, velocity, step, count)
+    energy_error = proposal.value - start.value + _kinetic(new_velocity) - _kinetic(velocity)
+    acceptance = (-energy_error).clamp(max=0).exp()
+    accepted = _uniform_like(acceptance, generator) < acceptance
+    pairs = zip(start, proposal, strict=True)
+    end = Point(*(torch.where(_like(accepted, new), new, old) for old, new in pairs))
+    return Transition(end, acceptance, energy_error)
 
 
 def leapfrog(
@@ -176,8 +180,12 @@ def leapfrog(
     energy has grown by 1000 nats is broken off, and its end has U infinite.
 
     Args:
-        step: broadcasts over z; one that differs between the numbers of z is a linear change of
-            variables.
+        f: potential.
+        start: z with its potential and gradient.
+        velocity: v, of the shape of z.
+        step: step size, which broadcasts over z; one that differs between the numbers of z is a
+            linear change of variables.
+        count: number of steps.
     """
     here, limit = start, start.value + _kinetic(velocity) + DIVERGENT
     sound = torch.ones_like(start.value, dtype=torch.bool)
@@ -202,6 +210,7 @@ class DualAveraging:
         self.shortfall, self.count = torch.zeros_like(step_size), 0
 
     def update(self, acceptance: Float[Tensor, " b"]) -> None:
+        """Learn from one iteration."""
         self.count += 1
         t = self.count
         self.shortfall = self.shortfall + (self.target - acceptance - self.shortfall) / (t + 10)
@@ -209,6 +218,31 @@ class DualAveraging:
         weight = t**-0.75
         self.step_size = log_step.exp()
         self.averaged = (weight * log_step + (1 - weight) * self.averaged.log()).exp()
+
+
+class _Adaptation:
+    """Step sizes and scales of each target, measured during warm-up."""
+
+    def __init__(self, z0: Tensor, step_size: float, target: float, warmup: int) -> None:
+        self.averaging = DualAveraging(z0.new_full(z0.shape[1:2], step_size), target)
+        self.scale = torch.ones_like(z0[0])
+        self.ends, self.iteration = _window_ends(warmup), 0
+        self.window: list[Tensor] = []
+
+    def step_size(self, warming: bool) -> Float[Tensor, " b"]:
+        """The step size to try next, or the mean that stays."""
+        return self.averaging.step_size if warming else self.averaging.averaged
+
+    def update(self, move: Transition) -> None:
+        """Learn from one iteration; at the end of a window, measure the scales anew."""
+        self.averaging.update(move.acceptance.mean(0))
+        self.window.append(move.end.z)
+        self.iteration += 1
+        if self.iteration in self.ends:
+            if self.iteration > self.ends[0]:
+                self.scale = _spread(torch.stack(self.window), self.scale)
+                self.averaging = DualAveraging(self.averaging.averaged, self.averaging.target)
+            self.window = []
 
 
 def _window_ends(warmup: int) -> list[int]:
@@ -227,9 +261,9 @@ def _window_ends(warmup: int) -> list[int]:
     return [*ends, last]
 
 
-def _spread(draws: Float[Tensor, "s r b ..."], old: Tensor) -> Float[Tensor, "b ..."]:
-    """Standard deviations within the chains: those in different places would exaggerate them."""
-    variance = draws.var(0).mean(0)
+def _spread(samples: Float[Tensor, "s r b ..."], old: Tensor) -> Float[Tensor, "b ..."]:
+    """Standard deviations within the chains: the distances between them would exaggerate it."""
+    variance = samples.var(0).mean(0)
     return torch.where(variance > 0, variance.sqrt(), old)  # nothing has moved: nothing is learnt
 
 
@@ -253,17 +287,17 @@ def _like(values: Tensor, z: Tensor) -> Tensor:
 
 
 def _check_options(
-    z0: Tensor, draws: int, warmup: int, leapfrog_steps: int, step_size: float, target: float
+    z0: Tensor, n_samples: int, warmup: int, leapfrog_steps: int, step_size: float, target: float
 ) -> None:
     if z0.ndim < 3:
         raise ValueError(
             "hamiltonian_monte_carlo: expected starts of shape (R, B, ...), R chains for each of B "
             f"targets, got {tuple(z0.shape)}."
         )
-    if draws < 4 or warmup < 0 or leapfrog_steps < 1:
+    if n_samples < 4 or warmup < 0 or leapfrog_steps < 1:
         raise ValueError(
-            "hamiltonian_monte_carlo: expected draws >= 4, warmup >= 0 and leapfrog_steps >= 1, "
-            f"got {draws}, {warmup} and {leapfrog_steps}."
+            "hamiltonian_monte_carlo: expected n_samples >= 4, warmup >= 0 and leapfrog_steps >= "
+            f"1, got {n_samples}, {warmup} and {leapfrog_steps}."
         )
     if not 0 < step_size < math.inf or not 0 < target < 1:
         raise ValueError(

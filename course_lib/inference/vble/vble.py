@@ -30,7 +30,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from course_lib.batch import per_image
-from course_lib.inference.latent.map_latent import LatentGenerator, check_evaluation, first_guess
+from course_lib.inference.latent.generator import LatentGenerator, check_evaluation
+from course_lib.inference.latent.start import first_guess
 from course_lib.metrics import interval_coverage
 from course_lib.operators import GaussianNoise, Operator
 from course_lib.protocols import Likelihood

@@ -8,19 +8,24 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from course_lib.data.views import Labelled
-from course_lib.inference import map_z
+from course_lib.inference import Starts, map_z
 from course_lib.metrics import average_pairwise_distance, psnr
 from course_lib.models.gan import GAN
 from course_lib.models.reading import read_samples
 from course_lib.operators import Denoising
 from course_lib.protocols import Batch, Dataset
 from course_lib.rng import generator_from
+from course_lib.solvers import LBFGS
 from course_lib.training.objective import Objective
 from course_lib.training.recipes.recipe import Figure, Recipe
 from course_lib.training.settings import Settings
 
 INVERTED = 16  # held-out images that are looked for in the range
-INVERSION = {"sigma": 0.02, "restarts": 8, "steps": 150}
+INVERSION = {
+    "sigma": 0.02,
+    "starts": Starts(8, first="prior"),
+    "optimiser": LBFGS(max_iter=150),
+}
 
 
 class RelativisticGame(Objective):
@@ -85,13 +90,12 @@ def evaluate(gan: GAN, held_out: Dataset) -> dict[str, Figure]:
             gan,
             Denoising(gan.img_size),
             few,
-            init="prior",
             generator=generator_from(1),
             **INVERSION,
         )
         value = psnr(found.x, few).mean().item()
         figures["inversion"] = Figure(
-            value, "dB", f"held-out images, {INVERSION['restarts']} starts", len(few)
+            value, "dB", f"held-out images, {INVERSION['starts'].n} starts", len(few)
         )
     return figures
 

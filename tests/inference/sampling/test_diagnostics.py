@@ -99,5 +99,5 @@ def test_quantities_do_not_meet():
 
 @pytest.mark.parametrize("function", [split_r_hat, effective_sample_size])
 def test_bad_input(function):
-    with pytest.raises(ValueError, match=r"S >= 4 draws of R chains, got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"S >= 4 samples of R chains, got \(3, 2\)"):
         function(torch.zeros(3, 2))

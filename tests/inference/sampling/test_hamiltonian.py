@@ -1,4 +1,4 @@
-"""The integrator has its order and symmetries; the chains have the law that was asked for."""
+"""The integrator has its order and symmetries; the chains have the distribution asked for."""
 
 import itertools
 import math
@@ -111,14 +111,14 @@ def gaussians():
     f = Gaussian(mean, torch.linalg.inv(covariance))
     z0 = draw(8, 3, 4, seed=2) * 3
     chains = hamiltonian_monte_carlo(
-        f, z0, draws=1000, warmup=400, leapfrog_steps=20, generator=generator_from(3)
+        f, z0, n_samples=1000, warmup=400, leapfrog_steps=20, generator=generator_from(3)
     )
     return mean, covariance, chains
 
 
 def test_gaussian_mean_and_covariance(gaussians):
     mean, covariance, chains = gaussians
-    pool = chains.draws.flatten(0, 1)
+    pool = chains.samples.flatten(0, 1)
     variance = covariance.diagonal(dim1=1, dim2=2)
     ess = chains.effective_sample_size
     assert ess.min() > 1000
@@ -146,20 +146,20 @@ def test_gaussian_diagnostics(gaussians):
 
 
 def test_thinned(gaussians):
-    draws = gaussians[2].draws
+    samples = gaussians[2].samples
     assert gaussians[2].thinned(16).shape == (16, 3, 4)
-    torch.testing.assert_close(gaussians[2].thinned(8000), draws.transpose(0, 1).flatten(0, 1))
-    torch.testing.assert_close(gaussians[2].thinned(16)[::2], draws[0])  # two of each chain
+    torch.testing.assert_close(gaussians[2].thinned(8000), samples.transpose(0, 1).flatten(0, 1))
+    torch.testing.assert_close(gaussians[2].thinned(16)[::2], samples[0])  # two of each chain
     with pytest.raises(ValueError, match=r"1 <= n <= 8000, got 8001"):
         gaussians[2].thinned(8001)
 
 
 @pytest.mark.parametrize("steps", [1, 6])  # MALA, and trajectories
-def test_the_law_is_kept_at_any_step(steps):
-    """Detailed balance: steps so long that many are refused must not move a law that is right.
+def test_the_distribution_is_kept_at_any_step(steps):
+    """Detailed balance: steps so long that many are refused must not move the right distribution.
 
     For exp(-z^4 / 4), E z^2 = 2 Gamma(3/4) / Gamma(1/4) and E z^4 = 1. The starts are exact
-    draws, z = (4 g)^(1/4) with g of law Gamma(1/4).
+    draws, z = (4 g)^(1/4) with g ~ Gamma(1/4).
     """
     n = 40_000
     uniform = torch.rand(n, generator=generator_from(7), dtype=torch.float64)
@@ -169,14 +169,14 @@ def test_the_law_is_kept_at_any_step(steps):
     chains = hamiltonian_monte_carlo(
         Quartic(),
         z0,
-        draws=10,
+        n_samples=10,
         warmup=0,
         leapfrog_steps=steps,
         step_size=1.3,
         generator=generator_from(9),
     )
     assert 0.3 < chains.acceptance.mean() < 0.9
-    last = chains.draws[-1]
+    last = chains.samples[-1]
     second = 2 * math.gamma(0.75) / math.gamma(0.25)
     # 4 standard errors: var(z^2) = 1 - second^2, var(z^4) = 4
     assert last.square().mean().item() == pytest.approx(second, abs=4 * 0.74 / n**0.5)
@@ -186,12 +186,15 @@ def test_the_law_is_kept_at_any_step(steps):
 def test_stuck_chains_are_seen():
     z0 = torch.tensor([-10.0, 10.0, -10.0, 10.0]).view(4, 1, 1)
     chains = hamiltonian_monte_carlo(
-        TwoWells(), z0, draws=200, warmup=200, generator=generator_from(0)
+        TwoWells(), z0, n_samples=200, warmup=200, generator=generator_from(0)
     )
     assert chains.r_hat.min() > 5
     assert chains.effective_sample_size.max() < 10
+    # Each well is a unit Gaussian; the 20 between the wells must not count as a scale.
+    assert 0.7 < chains.scale.item() < 1.4
+    assert (chains.acceptance > 0.6).all()  # nor may the step size be one for such a scale
     same = hamiltonian_monte_carlo(
-        TwoWells(), z0.abs(), draws=200, warmup=200, generator=generator_from(0)
+        TwoWells(), z0.abs(), n_samples=200, warmup=200, generator=generator_from(0)
     )
     assert same.r_hat.max() < 1.05  # nothing tells of a well that no chain has found
 
@@ -201,7 +204,7 @@ def test_a_step_far_too_long_is_refused_and_counted():
     chains = hamiltonian_monte_carlo(
         f,
         draw(3, 1, 2) / 100,
-        draws=20,
+        n_samples=20,
         warmup=0,
         step_size=1.0,
         leapfrog_steps=20,
@@ -209,7 +212,7 @@ def test_a_step_far_too_long_is_refused_and_counted():
     )
     assert (chains.divergences >= 18).all()
     assert chains.acceptance.max() < 0.05
-    assert chains.draws.isfinite().all()
+    assert chains.samples.isfinite().all()
 
 
 def test_a_trajectory_that_runs_away_is_broken_off():
@@ -236,7 +239,12 @@ def test_gradients_are_counted():
             return super().value_and_grad(z)
 
     chains = hamiltonian_monte_carlo(
-        Counted(), draw(3, 2, 4), draws=15, warmup=30, leapfrog_steps=7, generator=generator_from(0)
+        Counted(),
+        draw(3, 2, 4),
+        n_samples=15,
+        warmup=30,
+        leapfrog_steps=7,
+        generator=generator_from(0),
     )
     assert chains.gradients == len(calls)
     assert set(calls) == {6}  # all chains of all targets at once
@@ -256,7 +264,10 @@ def test_dual_averaging_meets_the_target():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"draws": 3}, r"draws >= 4, warmup >= 0 and leapfrog_steps >= 1, got 3, 500 and 20"),
+        (
+            {"n_samples": 3},
+            r"n_samples >= 4, warmup >= 0 and leapfrog_steps >= 1, got 3, 500 and 20",
+        ),
         ({"leapfrog_steps": 0}, r"got 500, 500 and 0"),
         ({"step_size": 0.0}, r"positive step_size"),
         ({"target_acceptance": 1.0}, r"target_acceptance in \(0, 1\), got 0.1 and 1.0"),

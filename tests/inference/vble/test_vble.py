@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
 from course_lib.exact.posterior_reference import grid_posterior
-from course_lib.inference.latent.map_latent import LatentEnergy, map_z
+from course_lib.inference.latent import LatentEnergy, Starts, map_z
 from course_lib.inference.vble.vble import VARIANTS, VBLE, GaussianPosterior, negative_elbo
 from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.models.structured_vae import StructuredNormal
@@ -22,6 +22,7 @@ from course_lib.operators import (
     gaussian_kernel,
 )
 from course_lib.rng import generator_from, normal_like
+from course_lib.solvers import LBFGS
 
 F64 = torch.float64
 H, W, K = 4, 5, 3
@@ -187,9 +188,8 @@ def test_map_z_is_map_z():
     )
     constant = N * math.log(SIGMA * math.sqrt(2 * math.pi))
     torch.testing.assert_close(value, LatentEnergy(model, op, y, SIGMA)(z) + constant)
-    options = {"steps": 300, "method": "lbfgs"}
-    ours = VBLE.variant("MAP-z", model).fit(op, y, z_init=z, **options)
-    theirs = map_z(model, op, y, init=z, restarts=1, **options)
+    ours = VBLE.variant("MAP-z", model).fit(op, y, z_init=z, steps=300, method="lbfgs")
+    theirs = map_z(model, op, y, starts=Starts(1, z), optimiser=LBFGS(300))
     torch.testing.assert_close(ours.law.m, theirs.z, rtol=0, atol=1e-6)
 
 

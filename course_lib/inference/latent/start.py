@@ -1,0 +1,113 @@
+"""Where descents over the latent start."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from course_lib.inference.latent.conditional_mean import conditional_mean
+from course_lib.inference.latent.generator import LatentGenerator, check_evaluation, draw_latents
+from course_lib.operators import Operator
+from course_lib.rng import check_generator, generator_from
+
+PIXEL_STD = 0.25  # of images in [0, 1], roughly: the prior of the first guess of an image
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """R starts for each image: one of its own, then draws from the prior that all images share.
+
+    Args:
+        n: R, number of starts.
+        first: the first of them: "encoder", model.encode(x0).mean; "prior", a draw; or latents
+            (B, ...).
+        x0: images (B, C, H, W) for the encoder; `first_guess` by default.
+
+    Raises:
+        ValueError: n < 1, or another name.
+    """
+
+    n: int = 4
+    first: Literal["encoder", "prior"] | Tensor = "encoder"
+    x0: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"Starts: expected n >= 1, got {self.n}.")
+        if not isinstance(self.first, Tensor) and self.first not in ("encoder", "prior"):
+            raise ValueError(
+                f"Starts: first must be 'encoder', 'prior' or a tensor, got {self.first!r}."
+            )
+
+    def draw(
+        self,
+        model: LatentGenerator,
+        op: Operator,
+        y: Tensor,
+        *,
+        sigma: float,
+        generator: Generator | None,
+    ) -> Float[Tensor, "b r ..."]:
+        """The latents; only starts that are drawn need a generator."""
+        own = isinstance(self.first, Tensor) or self.first == "encoder"
+        if self.n > own:
+            check_generator("map_z", generator)
+        pool = draw_latents(model, op, self.n - own, generator or generator_from(0)).to(y)
+        pool = pool.expand(len(y), *pool.shape)
+        if not own:
+            return pool
+        first = self.first
+        if not isinstance(first, Tensor):
+            first = encode("map_z", model, op, y, self.x0, sigma=sigma)
+        if first.shape != (len(y), *pool.shape[2:]):
+            raise ValueError(
+                f"map_z: expected first latents of shape {(len(y), *pool.shape[2:])}, one for each "
+                f"measurement, got {tuple(first.shape)}."
+            )
+        return torch.cat([first.detach()[:, None].to(y), pool], dim=1)
+
+
+@torch.no_grad()
+def first_guess(
+    model: LatentGenerator, op: Operator, y: Tensor, *, sigma: float | None = None
+) -> Float[Tensor, "b c h w"]:
+    """An image to encode: E[x | y] if images were N(G(0), I / 16).
+
+    A regularised inverse: A^+ y would divide noise by the small singular values of a blur, and
+    leave the lost pixels of a mask black; what an encoder makes of such images is anything.
+
+    Raises:
+        ValueError: no sigma, or shapes that do not fit.
+        TypeError: an operator that is not linear.
+    """
+    z = torch.zeros_like(draw_latents(model, op, 1, generator_from(0))).to(y)
+    z = z.expand(len(y), *z.shape[1:])
+    return conditional_mean(model, op, y, z, sigma=sigma, std=PIXEL_STD)
+
+
+@torch.no_grad()
+def encode(
+    name: str,
+    model: LatentGenerator,
+    op: Operator,
+    y: Tensor,
+    x0: Tensor | None,
+    *,
+    sigma: float,
+) -> Tensor:
+    """The encoder's latents for the images x0, `first_guess` by default."""
+    if x0 is None:
+        x0 = first_guess(model, op, y, sigma=sigma)
+    if not hasattr(model, "encode"):
+        raise ValueError(
+            f"{name}: {type(model).__name__} has no encoder, so nothing guesses a latent. "
+            "map_z can do without: starts=Starts(first='prior')."
+        )
+    if x0.shape != (len(y), *op.img_size):
+        raise ValueError(
+            f"{name}: expected x0 of shape {(len(y), *op.img_size)}, got {tuple(x0.shape)}."
+        )
+    check_evaluation(model)
+    return model.encode(x0).mean
