@@ -37,7 +37,6 @@ from course_lib.experiments.diverse_super_resolution import (
     FACTORS,
     SWEEP,
     last_groups,
-    share,
 )
 from course_lib.inference import (
     consistency_projection,
@@ -203,7 +202,12 @@ plot_bars(
 
 # %%
 counts = (4, 10, 12)
-shared = {k: share(hvae, encoded.latents[:k], 8, 6) for k in counts}
+shared = {}
+for k in counts:
+    given = [z.repeat(6, 1, 1, 1) for z in encoded.latents[:k]]
+    with torch.no_grad():
+        drawn = hvae.sample(48, 1.0, given, generator=generator_from(2))
+    shared[k] = drawn.unflatten(0, (6, 8))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One portrait (left), and draws that share its first 4, 10 and 12 groups (rows). On the right the standard deviation of each pixel over the draws, times five.", "name": "fig-shared"}, "image": {"alt": "Three rows of portraits. In the first they differ in everything, in the last only in small details; the maps of deviation become darker from row to row."}}
 cells = []

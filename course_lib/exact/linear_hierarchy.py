@@ -11,6 +11,7 @@ from torch.distributions import Normal
 from course_lib.models.hvae import HVAE
 from course_lib.models.top_down import TopDown
 from course_lib.models.vae import gaussian
+from course_lib.operators import Downsampling, gaussian_kernel, wrap_kernel
 
 
 class LinearGroup(nn.Module):
@@ -216,3 +217,12 @@ def aliased_hierarchy(
     basis = torch.stack([wave / wave.norm() for wave in waves], 1)
     strength = torch.tensor(amplitudes, dtype=torch.float64)[:, None].expand(2, len(low))
     return LinearHierarchy(basis, strength, [coupling], noise_std)
+
+
+def aliasing_sensor() -> Downsampling:
+    """Half the resolution of 8 x 8, behind a Gaussian that is too narrow to prevent aliases.
+
+    It is the measurement for which `aliased_hierarchy` is made.
+    """
+    kernel = wrap_kernel(gaussian_kernel(std=0.8).double(), (8, 8))
+    return Downsampling((1, 8, 8), 2, kernel)

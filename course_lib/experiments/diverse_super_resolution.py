@@ -1,6 +1,5 @@
 """Numbers of chapter 12: many images for one measurement, and whether they are the right ones."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,9 +9,13 @@ import torch
 from torch import Tensor
 
 from course_lib.data.worlds import load_world
-from course_lib.exact import label_posterior
-from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
-from course_lib.experiments.untrained_priors import bicubic
+from course_lib.exact import label_posterior, matrix_of
+from course_lib.exact.linear_hierarchy import (
+    LinearMeasurementEncoder,
+    aliased_hierarchy,
+    aliasing_sensor,
+)
+from course_lib.experiments.shared import figures_from_card, means
 from course_lib.inference import (
     consistency_projection,
     draw_images,
@@ -21,26 +24,28 @@ from course_lib.inference import (
     latent_divergence,
     super_resolve,
 )
+from course_lib.inference.super_resolution import draw_latents
 from course_lib.metrics import (
     average_pairwise_distance,
+    calibration_bins,
+    label_frequencies,
     lpips,
     lr_psnr,
     naturalness,
     psnr,
     ssim,
+    total_variation_distance,
 )
 from course_lib.metrics.perceptual import backbone_path
 from course_lib.models import load_pretrained, read_card
 from course_lib.models.hvae import HVAE
 from course_lib.models.reading import read_samples
 from course_lib.operators import (
-    Downsampling,
     GaussianNoise,
     LinearOperator,
     bicubic_downsampling,
+    bicubic_upsampling,
     central_hole,
-    gaussian_kernel,
-    wrap_kernel,
 )
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
@@ -49,9 +54,9 @@ CHAPTER = "12_diverse_super_resolution"
 IMG_SIZE = (1, 64, 64)
 HOLE = slice(20, 44)  # rows and columns of a lost square of 24 x 24
 FACTORS = (4, 8, 16)
-TEMPERATURES = (0.1, 0.8)  # those of the source's table
+TEMPERATURES = (0.1, 0.8)  # as in the table of Prost et al. 2024
 SWEEP = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 4)}  # images, samples of each
+SIZES = {"smoke": (2, 2), "class": (24, 4), "full": (128, 4)}  # images, samples for each
 READING = {"x8": (8, 0.05), "x16": (16, 0.1)}  # factor, and noise, of plates to read
 WORLDS = ("portraits", "plates")
 EXACT = 150.0  # dB, where float32 ends: residuals of 2^-25, or none at all
@@ -59,69 +64,34 @@ EXACT = 150.0  # dB, where float32 ends: residuals of 2^-25, or none at all
 
 @experiment(CHAPTER, cheap=True)
 def priors(budget: str) -> list[Result]:
-    """Figures of the hierarchical and the flat VAEs, from their cards."""
+    """Figures of the hierarchical and the flat VAEs, and of the encoders, from their cards."""
     results = []
     for world in WORLDS:
         names = {
-            f"hvae_{world}64": "hvae",
-            f"vae_{world}64_compact": "flat",
-            f"vae_{world}64": "conv",
+            "hvae": f"hvae_{world}64",
+            "flat": f"vae_{world}64_compact",
+            "conv": f"vae_{world}64",
         }
-        for name, kind in names.items():
-            card = read_card(name)
-            figures = {key: f for key, f in card["figures"].items() if key != "noise_std"}
-            results += [
-                Result(
-                    f"{key}_{kind}_{world}", f["value"], f["unit"], None, f["data"], f["n"],
-                    card["seed"],
-                )
-                for key, f in figures.items()
-            ]  # fmt: skip
-            results += [
-                Result(f"parameters_{kind}_{world}", card["parameters"], "", None, name, 1, None),
-                Result(
-                    f"minutes_{kind}_{world}",
-                    card["minutes"],
-                    "min",
-                    None,
-                    card["machine"],
-                    1,
-                    None,
-                ),
-            ]
-        gain = [read_card(n)["figures"]["elbo"]["value"] for n in list(names)[:2]]
-        results.append(
-            Result(
-                f"gain_{world}", gain[0] - gain[1], "nats per dimension", None, f"held-out {world}",
-                512, None,
-            )
-        )  # fmt: skip
+        for kind, name in names.items():
+            results += figures_from_card(name, f"{kind}_{world}", leave_out="noise_std")
+            count = read_card(name)["parameters"]
+            results.append(Result(f"parameters_{kind}_{world}", count, "", None, name, 1, None))
+        elbo = {kind: read_card(name)["figures"]["elbo"]["value"] for kind, name in names.items()}
+        found = {"gain": (elbo["hvae"] - elbo["flat"], "nats per dimension", None)}
+        results += means(found, f"{{}}_{world}", f"held-out {world}", 512, None)
     encoders = [f"portraits64_x{s}" for s in FACTORS] + ["portraits64_hole"]
-    encoders += [f"plates64_{key}" for key in READING]
-    count = read_card(f"encoder_{encoders[0]}")["figures"]["divergence"]["n"]
-    results.append(
-        Result("images_divergence", count, "images", None, "held-out portraits", count, None)
-    )
-    for name in encoders:
+    for name in [*encoders, *(f"plates64_{key}" for key in READING)]:
         card = read_card(f"encoder_{name}")
-        results += [
-            Result(
-                f"minutes_encoder_{name}", card["minutes"], "min", None, card["machine"], 1, None
-            ),
-            Result(
-                f"divergence_{name}",
-                card["figures"]["divergence"]["value"],
-                "nats per image",
-                None,
-                "held-out images",
-                card["figures"]["divergence"]["n"],
-                card["seed"],
-            ),
-        ]
-    return results
+        nats, n = card["figures"]["divergence"]["value"], card["figures"]["divergence"]["n"]
+        found = {
+            "minutes_encoder": (card["minutes"], "min", None),
+            "divergence": (nats, "nats per image", None),
+        }
+        results += means(found, f"{{}}_{name}", "held-out images", n, card["seed"])
+    return [*results, Result("images_divergence", n, "images", None, "held-out images", n, None)]
 
 
-class Problem(NamedTuple):
+class Portraits(NamedTuple):
     """Held-out portraits, their measurement, and what draws images for it."""
 
     op: LinearOperator
@@ -130,7 +100,7 @@ class Problem(NamedTuple):
     draw: dict[str, Callable[[int, float], Tensor]]  # (samples, temperature) to (S, B, C, H, W)
 
 
-def portraits_at(factor: int, n: int) -> Problem:
+def portraits_at(factor: int, n: int) -> Portraits:
     """Super-resolution of n held-out portraits by the HVAE and by the flow."""
     op = bicubic_downsampling(IMG_SIZE, factor)
     x = load_world("portraits", "test", n, progress=False)[torch.arange(n)]
@@ -161,12 +131,12 @@ def portraits_at(factor: int, n: int) -> Problem:
             ]
         return torch.cat(parts, 1)
 
-    return Problem(op, x, y, {"hvae": by_hvae, "flow": by_flow})
+    return Portraits(op, x, y, {"hvae": by_hvae, "flow": by_flow})
 
 
 @experiment(CHAPTER)
 def comparison(budget: str) -> list[Result]:
-    """The table of the source: fidelity, consistency, diversity, naturalness, by method."""
+    """The table of Prost et al. 2024: fidelity, consistency, diversity, naturalness, by method."""
     n, samples = SIZES[budget]
     results = []
     for factor in FACTORS:
@@ -174,7 +144,7 @@ def comparison(budget: str) -> list[Result]:
         regression = load_pretrained(f"srresnet_portraits64_x{factor}")
         with torch.no_grad():
             answers = {
-                f"bicubic_x{factor}": bicubic(problem.y, 64)[None],
+                f"bicubic_x{factor}": bicubic_upsampling(problem.y, factor)[None],
                 f"srresnet_x{factor}": regression(problem.y)[None],
             }
         for temperature in TEMPERATURES:
@@ -199,52 +169,39 @@ def comparison(budget: str) -> list[Result]:
     ]
 
 
-def scores(label: str, drawn: Tensor, problem: Problem) -> list[Result]:
-    """Of samples (S, B, C, H, W): means over images, of the first sample where one is enough."""
-    x, y, op = problem.x, problem.y, problem.op
-    data, n = f"held-out portraits, {len(drawn)} samples each", len(x)
-    first = drawn[0]
+def scores(label: str, drawn: Tensor, problem: Portraits) -> list[Result]:
+    """Means over images for samples (S, B, C, H, W), of the first sample where one is enough."""
+    x, first = problem.x, drawn[0]
     found = {
         "psnr": (psnr(first, x), "dB", 0.3),
         "ssim": (ssim(first, x), "", 0.02),
-        "lr_psnr": (lr_psnr(first, y, op.A).clamp(max=EXACT), "dB", 0.5),
+        "lr_psnr": (lr_psnr(first, problem.y, problem.op.A).clamp(max=EXACT), "dB", 0.5),
         "naturalness": (naturalness(first), "", 0.3),
     }
     if len(drawn) > 1:
-        found["apd"] = (1e4 * average_pairwise_distance(drawn), "1e-4", 3.0)
-        found["psnr_mean"] = (psnr(drawn.mean(0), x), "dB", 0.3)
+        found["apd"] = 1e4 * average_pairwise_distance(drawn), "1e-4", 3.0
+        found["psnr_mean"] = psnr(drawn.mean(0), x), "dB", 0.3
         if backbone_path("alex").is_file():
-            found["lpips_diversity"] = (lpips(*drawn[:2].clamp(0, 1), net="alex"), "", 0.02)
-    return [
-        Result(f"{key}_{label}", values.mean().item(), unit, tolerance, data, n, 0)
-        for key, (values, unit, tolerance) in found.items()
-    ]
+            found["lpips_diversity"] = lpips(*drawn[:2].clamp(0, 1), net="alex"), "", 0.02
+    data = f"held-out portraits, {len(drawn)} samples each"
+    return means(found, f"{{}}_{label}", data, len(x), 0)
 
 
 def projection_gains(label: str, drawn: Tensor, projected: Tensor, x: Tensor) -> list[Result]:
     """How much nearer the projection brings each sample, and how exact Pythagoras is."""
-    before, after = (_squares(samples - x) for samples in (drawn, projected))
-    moved = _squares(projected - drawn)
+    before, after, moved = (
+        difference.double().square().flatten(-3).sum(-1)
+        for difference in (drawn - x, projected - x, projected - drawn)
+    )
     gain = 10 * (before / after).log10()
-    data, n = "all samples of held-out portraits", gain.numel()
-    return [
-        Result(f"gain_{label}", gain.mean().item(), "dB", 0.2, data, n, 0),
-        Result(f"least_gain_{label}", gain.min().item(), "dB", None, data, n, 0),
-        Result(f"lost_{label}", (gain < 0).double().mean().item(), "of samples", 0.0, data, n, 0),
-        Result(
-            f"pythagoras_{label}",
-            ((after + moved - before).abs() / before).max().item(),
-            "relative",
-            None,
-            data,
-            n,
-            0,
-        ),
-    ]
-
-
-def _squares(difference: Tensor) -> Tensor:
-    return difference.double().square().flatten(-3).sum(-1)
+    found = {
+        "gain": (gain, "dB", 0.2),
+        "least_gain": (gain.min(), "dB", None),
+        "lost": (gain < 0, "of samples", 0.0),
+        "pythagoras": (((after + moved - before).abs() / before).max(), "relative", None),
+    }
+    data = "all samples of held-out portraits"
+    return means(found, f"{{}}_{label}", data, gain.numel(), 0)
 
 
 @experiment(CHAPTER)
@@ -257,37 +214,14 @@ def sweep(budget: str) -> list[Result]:
         for temperature in SWEEP if budget != "smoke" else SWEEP[-1:]:
             drawn = problem.draw["hvae"](samples, temperature)
             drawn = consistency_projection(problem.op, drawn, problem.y)
+            found = {
+                "apd": (1e4 * average_pairwise_distance(drawn), "1e-4", 3.0),
+                "naturalness": (naturalness(drawn[0]), "", 0.3),
+                "psnr": (psnr(drawn[0], problem.x), "dB", 0.3),
+            }
+            name = f"sweep_{{}}_x{factor}_{temperature:g}"
             data = f"held-out portraits, {samples} samples each, projected"
-            label, count = f"x{factor}_{temperature:g}", len(problem.x)
-            results += [
-                Result(
-                    f"sweep_apd_{label}",
-                    1e4 * average_pairwise_distance(drawn).mean().item(),
-                    "1e-4",
-                    3.0,
-                    data,
-                    count,
-                    0,
-                ),
-                Result(
-                    f"sweep_naturalness_{label}",
-                    naturalness(drawn[0]).mean().item(),
-                    "",
-                    0.3,
-                    data,
-                    count,
-                    0,
-                ),
-                Result(
-                    f"sweep_psnr_{label}",
-                    psnr(drawn[0], problem.x).mean().item(),
-                    "dB",
-                    0.3,
-                    data,
-                    count,
-                    0,
-                ),
-            ]
+            results += means(found, name, data, len(problem.x), 0)
     return results
 
 
@@ -310,32 +244,17 @@ def ambiguity(budget: str) -> list[Result]:
             )
         encoder = load_pretrained(f"encoder_portraits64_x{factor}")
         y = op.A(x)
-        told = draw_told(hvae, encoder, y)
+        told = draw_latents(hvae, encoder, y, generator=generator_from(0))
         drawn = draw_images(hvae, told, generator=generator_from(3))
         consistency = 255 * expected_consistency(op, drawn[None], y).item()
         at_k = latent_ambiguity(hvae, op, latents[: encoder.k], generator=generator_from(2), n=n)
-        ratio = consistency / (255 * at_k.item())
-        results += [
-            Result(f"ce_over_u_x{factor}", ratio, "", 0.1, data, n, 3),
-            Result(f"ce_x{factor}", consistency, "grey levels", 0.5, data, n, 3),
-            Result(f"k_x{factor}", encoder.k, f"of {len(hvae.sides)}", 0.0, data, n, None),
-        ]
+        found = {
+            "ce_over_u": (consistency / (255 * at_k.item()), "", 0.1),
+            "ce": (consistency, "grey levels", 0.5),
+            "k": (encoder.k, f"of {len(hvae.sides)}", 0.0),
+        }
+        results += means(found, f"{{}}_x{factor}", data, n, 3)
     return results
-
-
-@torch.no_grad()
-def draw_told(hvae: HVAE, encoder, y: Tensor, seed: int = 0) -> list[Tensor]:
-    """One draw of z_<k from q(z_<k | y)."""
-    features, generator, latents = encoder.features(y), generator_from(seed), []
-
-    def draw(index, state, prior):
-        q = encoder.posterior(index, state, features, prior)
-        noise = torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype)
-        latents.append(q.mean + q.stddev * noise)
-        return latents[-1]
-
-    hvae.decoder.descend(draw, len(y), stop=encoder.k)
-    return latents
 
 
 def last_groups(hvae: HVAE) -> list[int]:
@@ -350,7 +269,7 @@ def linear_world(budget: str) -> list[Result]:
     n = 4000
     hvae = aliased_hierarchy()
     op = aliasing_sensor()
-    matrix = dense(op)
+    matrix = matrix_of(op)
     x = draw_images(hvae, [], generator=generator_from(1), n=n)
     y = op.A(x)
     data, results = "linear-Gaussian world, 8 x 8 to 4 x 4", []
@@ -361,28 +280,16 @@ def linear_world(budget: str) -> list[Result]:
         for words, r in (("optimal", 1.0), ("unsure", 1.5)):
             encoder = LinearMeasurementEncoder(hvae, matrix, k)
             encoder.laws = [(gain, r * std) for gain, std in encoder.laws]
-            drawn = draw_images(hvae, draw_told(hvae, encoder, y), generator=generator_from(4))
+            drawn = draw_images(
+                hvae,
+                draw_latents(hvae, encoder, y, generator=generator_from(0)),
+                generator=generator_from(4),
+            )
             found = expected_consistency(op, drawn[None], y).item()
             nats = latent_divergence(hvae, encoder, x, y, generator=generator_from(5))
-            results += [
-                Result(f"linear_ce_{k}_{words}", found, "", 0.002, data, n, 4),
-                Result(
-                    f"linear_kl_{k}_{words}", nats.sum(1).mean().item(), "nats", 0.1, data, n, 5
-                ),
-            ]
+            values = {"ce": (found, "", 0.002), "kl": (nats.sum(1), "nats", 0.1)}
+            results += means(values, f"linear_{{}}_{k}_{words}", data, n, 4)
     return results
-
-
-def aliasing_sensor() -> Downsampling:
-    """Half the resolution of 8 x 8, behind a Gaussian that is too narrow to prevent aliases."""
-    kernel = wrap_kernel(gaussian_kernel(std=0.8).double(), (8, 8))
-    return Downsampling((1, 8, 8), 2, kernel)
-
-
-def dense(op: LinearOperator) -> Tensor:
-    """The matrix (m, n) of an operator on small images."""
-    n = math.prod(op.img_size)
-    return op.A(torch.eye(n, dtype=torch.float64).view(n, *op.img_size)).flatten(1).T
 
 
 @experiment(CHAPTER)
@@ -453,18 +360,13 @@ def read_plates(key: str, n: int, samples: int, draws: int, temperature: float =
     with torch.no_grad():
         reader = load_pretrained("classifier_plates")(y, sigma).exp()
     return Reading(
-        shares(read.character.view(samples, n)),
+        label_frequencies(read.character.view(samples, n), 36),
         read.confidence.view(samples, n),
         reader.double(),
         brute.probabilities.double(),
         brute.effective_draws.double(),
         truth,
     )
-
-
-def shares(characters: Tensor) -> Tensor:
-    """Of each of 36 characters among those drawn (S, B), as (B, 36)."""
-    return torch.nn.functional.one_hot(characters, 36).double().mean(0)
 
 
 @experiment(CHAPTER)
@@ -479,13 +381,14 @@ def reading(budget: str) -> list[Result]:
     for key in READING:
         found = read_plates(key, n, samples, draws)
         p, q, truth = found.frequencies, found.reader, found.truth
-        perfect = shares(torch.multinomial(q, samples, True, generator=generator_from(3)).T)
+        drawn = torch.multinomial(q, samples, True, generator=generator_from(3))
+        perfect = label_frequencies(drawn.T, 36)
         data = f"held-out plates, {key}, {samples} samples each"
         values = {
-            "distance": (total_variation(p, q), 0.05),
-            "distance_perfect": (total_variation(perfect, q), 0.05),
-            "distance_brute": (total_variation(p, found.brute), 0.05),
-            "reader_brute": (total_variation(q, found.brute), 0.05),
+            "distance": (total_variation_distance(p, q), 0.05),
+            "distance_perfect": (total_variation_distance(perfect, q), 0.05),
+            "distance_brute": (total_variation_distance(p, found.brute), 0.05),
+            "reader_brute": (total_variation_distance(q, found.brute), 0.05),
             "effective_draws": (found.effective_draws, None),
             "right": (p.gather(1, truth[:, None])[:, 0], 0.05),
             "posterior_right": (q.gather(1, truth[:, None])[:, 0], 0.05),
@@ -493,18 +396,17 @@ def reading(budget: str) -> list[Result]:
             "perfect_distinct": ((perfect > 0).double().sum(1), 0.5),
             "confident": ((found.confidence > 0.9).double().mean(0), 0.05),
         }
-        results += [
-            Result(f"read_{name}_{key}", v.mean().item(), "", tolerance, data, n, 1)
-            for name, (v, tolerance) in values.items()
-        ]
-        for source, law in (("drawn", p), ("reader", q)):
-            for place, (stated, happened, count) in enumerate(calibration(law, truth)):
-                end = f"{source}_{key}_{place}"
-                results += [
-                    Result(f"stated_{end}", stated, "", 0.1, data, count, 1),
-                    Result(f"happened_{end}", happened, "", 0.2, data, count, 1),
-                    Result(f"cases_{end}", count, "cases", None, data, count, 1),
-                ]
+        found_means = {name: (v, "", tolerance) for name, (v, tolerance) in values.items()}
+        results += means(found_means, f"read_{{}}_{key}", data, n, 1)
+        for source, probabilities in (("drawn", p), ("reader", q)):
+            bins = calibration_bins(probabilities, truth)
+            for place, (stated, happened, count) in enumerate(bins):
+                in_bin = {
+                    "stated": (stated, "", 0.1),
+                    "happened": (happened, "", 0.2),
+                    "cases": (count, "cases", None),
+                }
+                results += means(in_bin, f"{{}}_{source}_{key}_{place}", data, count, 1)
     drawn = load_pretrained("hvae_plates64").sample(
         200 if budget == "smoke" else 2000, generator=generator_from(0)
     )
@@ -519,11 +421,6 @@ def reading(budget: str) -> list[Result]:
     ]
 
 
-def total_variation(p: Tensor, q: Tensor) -> Tensor:
-    """Half the sum of absolute differences of two laws (B, classes): 0 if equal, 1 if disjoint."""
-    return (p - q).abs().sum(1) / 2
-
-
 def readable_given_vector(n: int) -> Result:
     """As `prior_readable`, where the groups at 1 x 1 are those of held-out plates."""
     hvae = load_pretrained("hvae_plates64")
@@ -532,18 +429,6 @@ def readable_given_vector(n: int) -> Result:
     read = read_samples(hvae.sample(n, 1.0, told, generator=generator_from(2)))
     name, unit = "prior_readable_given_vector", "reader above 0.9"
     return Result(name, read.readable, unit, 0.05, "held-out plates", n, 2)
-
-
-def calibration(p: Tensor, truth: Tensor) -> list[tuple[float, float, int]]:
-    """Stated probability and frequency of being true, in fifths of the scale above zero."""
-    right = torch.nn.functional.one_hot(truth, p.shape[1]).double()
-    bins = []
-    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        inside = (p > low) & (p <= low + 0.2)
-        if inside.any():
-            count = int(inside.sum())
-            bins.append((p[inside].mean().item(), right[inside].mean().item(), count))
-    return bins
 
 
 @experiment(CHAPTER)
@@ -568,10 +453,7 @@ def missing_square(budget: str) -> list[Result]:
         "apd": (1e4 * average_pairwise_distance(drawn[inside]), "1e-4", 5.0),
         "psnr_grey": (psnr(grey.expand_as(x[inside]), x[inside]), "dB", 0.3),
     }
-    return [
-        Result(f"hole_{name}", values.mean().item(), unit, tolerance, data, n, 0)
-        for name, (values, unit, tolerance) in found.items()
-    ]
+    return means(found, "hole_{}", data, n, 0)
 
 
 @experiment(CHAPTER)

@@ -5,11 +5,8 @@ import math
 import pytest
 import torch
 
-from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
 from course_lib.experiments.diverse_super_resolution import (
-    Problem,
-    dense,
-    draw_told,
+    Portraits,
     last_groups,
     projection_gains,
     scores,
@@ -18,7 +15,7 @@ from course_lib.experiments.diverse_super_resolution import (
 from course_lib.inference import consistency_projection
 from course_lib.metrics import naturalness
 from course_lib.models.stacked_vae import stacked_vae
-from course_lib.operators import Downsampling, bicubic_downsampling, gaussian_kernel
+from course_lib.operators import bicubic_downsampling
 from course_lib.rng import generator_from
 
 
@@ -42,7 +39,7 @@ def hvae():
 def problem():
     x = torch.rand(3, 1, 64, 64, generator=generator_from(1), dtype=torch.float64)
     op = bicubic_downsampling((1, 64, 64), 8)
-    return Problem(op, x, op.A(x), {})
+    return Portraits(op, x, op.A(x), {})
 
 
 def values(results) -> dict[str, float]:
@@ -67,35 +64,6 @@ def test_samples_share_what_is_given(hvae):
     cold = share(hvae, latents[:4], 3, 5, temperature=0.0)
     assert cold.std(0).max() < 1e-12
     torch.testing.assert_close(cold[0], hvae.sample(3, 0.0, latents[:4]))
-
-
-def test_draws_of_told_latents():
-    """In the linear world: their covariance with y is what the law of the encoder has."""
-    hvae = aliased_hierarchy()
-    op = Downsampling((1, 8, 8), 2, gaussian_kernel(std=0.8, size=7).double())
-    encoder = LinearMeasurementEncoder(hvae, dense(op), 2)
-    y = torch.randn(1, 1, 4, 4, generator=generator_from(4), dtype=torch.float64)
-    told = draw_told(hvae, encoder, y.expand(4000, -1, -1, -1))
-    assert [z.shape[0] for z in told] == [4000, 4000]
-    features = encoder.features(y)
-    state, prior = None, None
-
-    def look(index, maps, law):
-        nonlocal state, prior
-        state, prior = maps, law
-        return told[0][:1]
-
-    hvae.decoder.descend(look, 1, stop=1)
-    q = encoder.posterior(0, state, features, prior)
-    # The standard error of a mean of 4000 is std / 63; of a standard deviation, std / 89.
-    torch.testing.assert_close(told[0].mean(0), q.mean[0], rtol=0, atol=5 * q.stddev.max() / 63)
-    torch.testing.assert_close(told[0].std(0), q.stddev[0], rtol=5 / 89, atol=0)
-
-
-def test_dense_matrix():
-    op = Downsampling((1, 4, 6), 2)
-    x = torch.rand(1, 1, 4, 6, generator=generator_from(5), dtype=torch.float64)
-    torch.testing.assert_close(dense(op) @ x.flatten(), op.A(x).flatten())
 
 
 def test_scores_of_a_known_offset(problem):

@@ -7,12 +7,14 @@ from course_lib.inference.super_resolution.latent_ambiguity import (
     latent_ambiguity,
 )
 from course_lib.inference.super_resolution.latent_divergence import latent_divergence
+from course_lib.inference.super_resolution.latent_draws import draw_latents
 from course_lib.inference.super_resolution.super_resolve import LatentEncoder, super_resolve
 
 __all__ = [
     "LatentEncoder",
     "consistency_projection",
     "draw_images",
+    "draw_latents",
     "expected_consistency",
     "latent_ambiguity",
     "latent_divergence",

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from course_lib.exact.linear_hierarchy import LinearMeasurementEncoder, aliased_hierarchy
-from course_lib.experiments.diverse_super_resolution import aliasing_sensor, dense
+from course_lib.exact import matrix_of
+from course_lib.exact.linear_hierarchy import (
+    LinearMeasurementEncoder,
+    aliased_hierarchy,
+    aliasing_sensor,
+)
 from course_lib.inference import (
     draw_images,
 )
@@ -18,7 +22,7 @@ class Linear:
     def __init__(self):
         self.hvae = aliased_hierarchy()
         self.op = aliasing_sensor()
-        self.matrix = dense(self.op)
+        self.matrix = matrix_of(self.op)
         groups = self.hvae.decoder.dec_blocks
         self.synthesis = torch.cat([g.synthesis for g in groups], 1)
         eye, c = torch.eye(4, dtype=torch.float64), 0.5
