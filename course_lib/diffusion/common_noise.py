@@ -35,5 +35,6 @@ class CommonNoisePotential:
     n_steps: int = 6
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """Potentials of x with the noise."""
         trace = Hutchinson(self.probes)
         return potential(self.denoiser, x + self.noise, self.n_steps, trace, sigma_min=self.sigma)

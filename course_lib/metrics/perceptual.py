@@ -9,6 +9,7 @@ import socket
 import warnings
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -119,7 +120,7 @@ def _model(net: str, random: bool, dtype: torch.dtype, device: torch.device) -> 
     return model.requires_grad_(False).to(device, dtype)
 
 
-def _lpips_package():
+def _lpips_package() -> ModuleType:
     try:
         make_torchvision_importable()
         import lpips as package

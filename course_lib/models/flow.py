@@ -1,7 +1,7 @@
 """A conditional normalising flow: one invertible map between an image and (small image, noise).
 
-What a low-resolution image leaves open gets a density that can be evaluated, not only sampled:
-each level halves an image and writes what is lost as standard normal numbers, so that
+The details that a low-resolution image lacks have a density that can be evaluated, not only
+sampled: each level halves an image and maps its details to standard normal numbers, so that
 
     log p(x | y) = log N(c_L; y, s^2 I) + sum over levels of log N(z_l; 0, I) + log |det|,
 
@@ -19,29 +19,44 @@ from itertools import islice
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from course_lib.models.blocks import Centre, ResidualBlock, at_least_float32, check_multiple, conv
+from course_lib.batch import total
+from course_lib.models.blocks import (
+    Centre,
+    ResidualBlock,
+    at_least_float32,
+    check_multiple,
+    check_shape,
+    conv,
+)
+from course_lib.models.flow_layers import (
+    ActNorm,
+    GlowStep,
+    haar,
+    haar_inverse,
+    network,
+    shift_and_scale,
+    zeroed,
+)
 from course_lib.models.vae import gaussian, standard_normal
 from course_lib.rng import check_generator, normal_like
 
 LOW_STD = math.exp(-6)  # s: 0.63 grey levels of 255, as in the source
-COUPLING_REACH = 0.5  # largest |log-scale| of a coupling: scales lie in [0.607, 1.648]
-BASE_REACH = 4.0  # the same for the last, conditional scale: details may be 50 times smaller
+BASE_REACH = 4.0  # largest |log-scale| of the last, conditional scaling: 50 times smaller details
 
 
 class SuperResolutionFlow(nn.Module):
     """p(x | y) for y = x at 1/2, 1/4, ... 1/2^L of the resolution: one flow for all factors.
 
     Level l maps c_{l-1} to (c_l, z_l), from c_0 = x on, and draws z_l from the features of c_l
-    alone. So the first L levels are the model of the factor 2^L, and nothing is said twice.
+    alone. So the first L levels are the model of the factor 2^L.
 
     Args:
         steps: for each level, from fine to coarse, the number of Glow steps of its details,
             conditioned on its coarse image. Steps are cheap at the coarse end.
-        lifting: couplings between coarse image and details in a level.
-        features: maps in which the coarse image is described.
-        blocks: residual blocks that find them.
+        lifting: number of couplings between coarse image and details in a level.
+        features: number of maps that describe the coarse image.
+        blocks: number of residual blocks that find them.
         hidden: width of the networks in the couplings.
         image_channels: 1 (grey) or 3 (colour).
     """
@@ -60,17 +75,8 @@ class SuperResolutionFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.image_channels = image_channels
-        self.levels = nn.ModuleList(
-            Level(
-                image_channels,
-                lifting=lifting,
-                steps=n,
-                features=features,
-                blocks=blocks,
-                hidden=hidden,
-            )
-            for n in steps
-        )
+        form = {"lifting": lifting, "features": features, "blocks": blocks, "hidden": hidden}
+        self.levels = nn.ModuleList(Level(image_channels, steps=n, **form) for n in steps)
         self.register_buffer("initialised", torch.tensor(False))
 
     @property
@@ -98,11 +104,11 @@ class SuperResolutionFlow(nn.Module):
 
         The second is (B,) and counts the change of volume from x to (c_l, details).
         """
-        total = x.new_zeros(len(x))
+        log_p = x.new_zeros(len(x))
         for level in self.levels:
             x, z, log_det = level(x)
-            total = total + log_det + _sum(standard_normal(z).log_prob(z))
-            yield x, total
+            log_p = log_p + log_det + total(standard_normal(z).log_prob(z))
+            yield x, log_p
 
     def log_prob(
         self, x: Float[Tensor, "batch c h w"], y: Float[Tensor, "batch c low_h low_w"]
@@ -120,8 +126,8 @@ class SuperResolutionFlow(nn.Module):
                 f"SuperResolutionFlow.log_prob: {tuple(x.shape[-2:])} is not a multiple of "
                 f"{tuple(y.shape[-2:])} by one factor. Expected x {self.factors} times as large."
             )
-        *_, (low, total) = islice(self.densities(x), self._depth(x, factor))
-        return total + _sum(gaussian(y, torch.full_like(y, LOW_STD)).log_prob(low))
+        *_, (low, log_p) = islice(self.densities(x), self._depth(x, factor))
+        return log_p + total(gaussian(y, torch.full_like(y, LOW_STD)).log_prob(low))
 
     def encode(
         self, x: Float[Tensor, "batch c h w"], factor: int
@@ -175,11 +181,8 @@ class SuperResolutionFlow(nn.Module):
         return self.decode(y.repeat(n, 1, 1, 1), latents).unflatten(0, (n, batch))
 
     def _depth(self, image: Tensor, factor: int, large: bool = True) -> int:
-        if image.ndim != 4 or image.shape[1] != self.image_channels:
-            raise ValueError(
-                f"SuperResolutionFlow: expected images (B, {self.image_channels}, H, W), got "
-                f"{tuple(image.shape)}."
-            )
+        shape = (self.image_channels, "H", "W")
+        check_shape("SuperResolutionFlow", image, shape, what="images")
         if factor not in self.factors:
             raise ValueError(
                 f"SuperResolutionFlow: this flow knows the factors {self.factors}, got {factor}."
@@ -234,13 +237,13 @@ class Level(nn.Module):
             coarse = coarse + at_least_float32(update(details))
             shift, log_scale = shift_and_scale(predict(coarse))
             details = (details + shift) * log_scale.exp()
-            log_det = log_det + _sum(log_scale)
+            log_det = log_det + total(log_scale)
         features = self.features(coarse)
         for step in self.steps:
             details, change = step(details, features)
             log_det = log_det + change
         shift, log_scale = shift_and_scale(self.base(features), BASE_REACH)
-        return coarse, (details + shift) * log_scale.exp(), log_det + _sum(log_scale)
+        return coarse, (details + shift) * log_scale.exp(), log_det + total(log_scale)
 
     def inverse(self, coarse: Tensor, z: Tensor) -> Tensor:
         """The image of twice the size."""
@@ -254,145 +257,3 @@ class Level(nn.Module):
             details = details * (-log_scale).exp() - shift
             coarse = coarse - at_least_float32(update(details))
         return haar_inverse(coarse, self.norm.inverse(details))
-
-
-class GlowStep(nn.Module):
-    """Standardise, rotate the channels, then scale and shift one half of them given the other."""
-
-    def __init__(self, channels: int, features: int, hidden: int) -> None:
-        super().__init__()
-        self.norm, self.rotation = ActNorm(channels), Rotation(channels)
-        self.known = channels // 2
-        self.network = network(self.known + features, 2 * (channels - self.known), hidden)
-
-    def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det = self.norm(z)
-        known, rest = self._split(self.rotation(z))
-        shift, log_scale = self._coupling(known, features)
-        rest = (rest + shift) * log_scale.exp()
-        return torch.cat([known, rest], dim=1), log_det + _sum(log_scale)
-
-    def inverse(self, z: Tensor, features: Tensor) -> Tensor:
-        known, rest = self._split(z)
-        shift, log_scale = self._coupling(known, features)
-        rest = rest * (-log_scale).exp() - shift
-        return self.norm.inverse(self.rotation.inverse(torch.cat([known, rest], dim=1)))
-
-    def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z[:, : self.known], z[:, self.known :]
-
-    def _coupling(self, known: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        return shift_and_scale(self.network(torch.cat([known, features.to(known.dtype)], dim=1)))
-
-
-class ActNorm(nn.Module):
-    """(z + shift) exp(log_scale) for each channel: at first, what makes mean 0 and variance 1."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        log_det = self.log_scale.sum() * z[0, 0].numel()
-        return (z + self.shift) * self.log_scale.exp(), log_det.expand(len(z))
-
-    def inverse(self, z: Tensor) -> Tensor:
-        return z * (-self.log_scale).exp() - self.shift
-
-    def standardise(self, inputs: tuple[Tensor]) -> None:
-        """Choose shift and scale for the batch that is coming; a hook before `forward`."""
-        std, mean = torch.std_mean(inputs[0], dim=(0, 2, 3))
-        self.shift.copy_(-mean[:, None, None])
-        self.log_scale.copy_(-std.clamp(min=1e-6).log()[:, None, None])
-
-
-class Rotation(nn.Module):
-    """A 1 x 1 convolution with R = (I + S)^-1 (I - S), S = W - W^T: orthogonal for every W.
-
-    It never becomes ill-conditioned, its inverse is R^T, and log |det R| = 0: scales are the
-    business of `ActNorm`. (Glow learns a general matrix, which can become singular.)
-
-    Source: Helfrich, Willmott & Ye 2018, arXiv:1707.09520 (Cayley's map).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, channels))
-
-    @property
-    def matrix(self) -> Float[Tensor, "c c"]:
-        """R."""
-        skew = self.weight - self.weight.T
-        identity = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
-        return torch.linalg.solve(identity + skew, identity - skew)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return _mix(self.matrix, z)
-
-    def inverse(self, z: Tensor) -> Tensor:
-        return _mix(self.matrix.T, z)
-
-
-def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means of 2 x 2 blocks, three orthonormal differences, and log |det|: -log 2 for each block.
-
-    Returns:
-        coarse (B, C, H/2, W/2), in the range of images; details (B, 3 C, H/2, W/2); (B,).
-    """
-    a, b, c, d = pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
-    coarse = (a + b + c + d) / 4
-    details = torch.cat([a - b + c - d, a + b - c - d, a - b - c + d], dim=1) / 2
-    return coarse, details, x.new_full((len(x),), -math.log(2) * coarse[0].numel())
-
-
-def haar_inverse(coarse: Tensor, details: Tensor) -> Tensor:
-    """The image again."""
-    across, down, cross = (part / 2 for part in details.chunk(3, dim=1))
-    block = [
-        coarse + across + down + cross,
-        coarse - across + down - cross,
-        coarse + across - down - cross,
-        coarse - across - down + cross,
-    ]
-    return pixel_shuffle(torch.stack(block, dim=2).flatten(1, 2), 2)
-
-
-def network(inputs: int, outputs: int, hidden: int, border: str = "zeros") -> nn.Sequential:
-    """What a coupling computes; 0 at first, so that a flow starts as its linear part.
-
-    border: "zeros", which tells a network where the image ends, or "circular", for a coarse image
-    that has to be what a periodic prefilter makes of it.
-    """
-    return nn.Sequential(
-        nn.Conv2d(inputs, hidden, 3, padding=1, padding_mode=border),
-        nn.ReLU(),
-        conv(hidden, hidden, 1),
-        nn.ReLU(),
-        zeroed(nn.Conv2d(hidden, outputs, 3, padding=1, padding_mode=border)),
-    )
-
-
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """A layer that answers 0 until it is trained."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def shift_and_scale(answer: Tensor, reach: float = COUPLING_REACH) -> tuple[Tensor, Tensor]:
-    """The halves of a network's answer: a shift, and a log-scale bounded by `reach`.
-
-    The bound (2 / pi) reach atan(s / reach) is 0.318 atan(2 s) for reach = 1/2.
-    """
-    shift, free = at_least_float32(answer).chunk(2, dim=1)
-    return shift, (2 / math.pi * reach) * torch.atan(free / reach)
-
-
-def _mix(matrix: Tensor, z: Tensor) -> Tensor:
-    # Not a convolution: autocast would round the image to 8 bits of mantissa.
-    return (matrix[:, :, None, None] * z[:, None]).sum(2)
-
-
-def _sum(values: Tensor) -> Float[Tensor, " batch"]:
-    return values.flatten(1).sum(1)

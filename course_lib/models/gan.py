@@ -1,4 +1,4 @@
-"""Generative adversarial networks: a map from noise to images, trained by one that doubts it."""
+"""Generative adversarial networks: a map from noise to images, trained against a critic."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +15,7 @@ SLOPE = 0.2  # of the leaky rectifiers, below zero
 
 
 class PointMass(NamedTuple):
-    """The law of an image without randomness."""
+    """Distribution of an image without randomness."""
 
     mean: Tensor
 
@@ -56,7 +56,7 @@ class GAN(nn.Module):
     def decode(
         self, z: Float[Tensor, "batch latent"], label: Int64[Tensor, " batch"] | None = None
     ) -> PointMass:
-        """G(z), as a law without randomness: what latent inversion asks of any generator.
+        """G(z), as a distribution without randomness: what latent inversion asks of any generator.
 
         Raises:
             ValueError: labels where the model knows none, or none where it needs them.
@@ -115,6 +115,7 @@ class GeneratorNetwork(nn.Module):
         self.head = nn.Sequential(conv(channels[-1], image_channels), nn.Tanh(), Uncentre())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """G(z, label), in [0, 1]."""
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(label)], dim=1)
         for stage in self.stages:
@@ -152,6 +153,7 @@ class Discriminator(nn.Module):
         return seen[1:]
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Float[Tensor, " batch"]:
+        """The logits."""
         last = self.features(x)[-1].flatten(1)
         logit = self.head(last)[:, 0]
         if self.embedding is not None:

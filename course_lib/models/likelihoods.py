@@ -1,4 +1,4 @@
-"""Laws of an image given the last features of a decoder."""
+"""Distributions of an image given the last features of a decoder."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from course_lib.models.blocks import Uncentre, at_least_float32, conv
 from course_lib.models.vae import gaussian
 
 SMALLEST_STD = 0.5 / 255  # half a grey level of an image of 8 bits
-SMALLEST_LOG_SCALE = -7.0  # of a logistic law, on [-1, 1]
+SMALLEST_LOG_SCALE = -7.0  # of a logistic distribution, on [-1, 1]
 
 
 class GaussianHead(nn.Module):
@@ -31,6 +31,7 @@ class GaussianHead(nn.Module):
         self.scale[-1].bias.data.fill_(-2.0)
 
     def forward(self, features: Tensor) -> Normal:
+        """p(x | z)."""
         std = softplus(at_least_float32(self.scale(silu(features.detach()))))
         return gaussian(self.mean(features), SMALLEST_STD + std)
 
@@ -44,11 +45,12 @@ class LogisticsHead(nn.Module):
         self.out_conv = conv(inputs, n_mixtures * (1 + 3 * channels), 1)
 
     def forward(self, features: Tensor) -> "DiscretisedLogistics":
+        """p(x | z)."""
         return DiscretisedLogistics(self.out_conv(features), self.channels, bits=self.bits)
 
 
 class DiscretisedLogistics(Distribution):
-    r"""A law on the levels k / (2^bits - 1): logistic laws, integrated over the bin of each level.
+    r"""A distribution on levels k / (2^bits - 1): logistics, integrated over the bin of each level.
 
     In a pixel, component m has the weight pi_m and for channel c a mean and a scale. The mean of
     a channel moves with the channels before it, by coefficients in (-1, 1). The bins lie half a
@@ -95,7 +97,7 @@ class DiscretisedLogistics(Distribution):
 
     @property
     def mean(self) -> Float[Tensor, "b c h w"]:
-        """Of the mixture before it is cut to [0, 1] and discretised."""
+        """Mean of the mixture before it is cut to [0, 1] and discretised."""
         means: list[Tensor] = []
         for c in range(self.means.shape[1]):
             means.append(self._shift(c, means))
@@ -103,7 +105,7 @@ class DiscretisedLogistics(Distribution):
         return 0.5 + 0.5 * mixed
 
     def sample_with(self, generator: Generator) -> Float[Tensor, "b c h w"]:
-        """One draw for each pixel: a component, then its logistic laws, cut and rounded."""
+        """One draw for each pixel: a component, then its logistics, cut and rounded."""
         u = _uniform(self.log_weights, generator)
         chosen = (self.log_weights - (-u.log()).log()).argmax(1, keepdim=True)
         drawn: list[Tensor] = []

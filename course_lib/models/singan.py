@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate
 
-from course_lib.models.blocks import conv
+from course_lib.metrics.images import signed_to_unit, unit_to_signed
+from course_lib.models.blocks import check_shape, conv
 from course_lib.protocols import ImageSize
 from course_lib.rng import check_generator, normal_like
 
@@ -84,6 +85,7 @@ class SinGAN(nn.Module):
 
     @property
     def scales(self) -> int:
+        """Number of generators."""
         return len(self.generators)
 
     @property
@@ -143,7 +145,7 @@ class SinGAN(nn.Module):
         """n random images made of the patches of the one that was learnt.
 
         Args:
-            n: how many.
+            n: number of images.
             generator: for the noise.
             size: (height, width); that of the learnt image by default.
             start_scale: 0 draws everything. With s > 0 the learnt image takes the place of what
@@ -161,12 +163,12 @@ class SinGAN(nn.Module):
         if start_scale:
             image = resize(self.image, size).expand(n, -1, -1, -1)
             return self.inject(image, start_scale, generator=generator)
-        return to_unit(self.draw(self.noises(n, self.sizes(size), generator)))
+        return signed_to_unit(self.draw(self.noises(n, self.sizes(size), generator)))
 
     @torch.no_grad()
     def reconstruct(self) -> Float[Tensor, "1 c H W"]:
         """The image drawn from z_rec and no other noise: training holds it to the learnt one."""
-        return to_unit(self.draw([self.z_rec, *self.noises(1, self.image_sizes[1:], None)]))
+        return signed_to_unit(self.draw([self.z_rec, *self.noises(1, self.image_sizes[1:], None)]))
 
     @torch.no_grad()
     def inject(
@@ -197,17 +199,14 @@ class SinGAN(nn.Module):
             )
         self.check_channels(image)
         sizes = self.sizes(tuple(image.shape[-2:]))
-        coarse = resize(to_signed(image), sizes[start_scale - 1])
+        coarse = resize(unit_to_signed(image), sizes[start_scale - 1])
         noises = self.noises(len(image), sizes[start_scale:], generator)
-        return to_unit(self.draw(noises, coarse, first=start_scale))
+        return signed_to_unit(self.draw(noises, coarse, first=start_scale))
 
     def check_channels(self, image: Tensor) -> None:
         """Refuse grey images where colour was learnt, and the reverse."""
-        if image.ndim != 4 or image.shape[1] != self.image.shape[1]:
-            raise ValueError(
-                f"SinGAN: expected images (B, {self.image.shape[1]}, H, W), with the channels of "
-                f"the learnt one, got {tuple(image.shape)}."
-            )
+        remedy = " It needs the channels of the learnt one."
+        check_shape("SinGAN", image, (self.image.shape[1], "H", "W"), remedy, "images")
 
 
 def patch_generator(image_channels: int, *, channels: int = 32, depth: int = 5) -> nn.Sequential:
@@ -270,16 +269,6 @@ def resize(x: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, 
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
-
-
-def to_signed(x: Tensor) -> Tensor:
-    """[0, 1] to [-1, 1], the range in which the networks work."""
-    return 2 * x - 1
-
-
-def to_unit(x: Tensor) -> Tensor:
-    """[-1, 1] to [0, 1]."""
-    return 0.5 + 0.5 * x
 
 
 def _convolutions(

@@ -127,6 +127,7 @@ class Scale(nn.Module):
         self.upsampling = upsampling
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps of the size of x."""
         below = self.inner(self.down(x))
         below = interpolate(below, x.shape[-2:], mode=self.upsampling)
         if self.skip is not None:
@@ -158,6 +159,7 @@ class OwnConv(nn.Module):
         self.stride = stride
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        """Each image convolved with its own weights."""
         n, size = len(self.weight), self.weight.shape[-1]
         stacked = x.reshape(1, -1, *x.shape[-2:])
         if size > 1:
@@ -180,6 +182,7 @@ class OwnNorm(nn.Module):
         self.activation = activation
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Each image normalised by its own statistics."""
         stacked = x.reshape(1, -1, *x.shape[-2:])
         weight, bias = self.weight.flatten(), self.bias.flatten()
         y = batch_norm(stacked, None, None, weight, bias, training=True).view(x.shape)

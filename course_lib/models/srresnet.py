@@ -72,6 +72,7 @@ class NormalisedBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps of the same shape."""
         return x + self.branch(x)
 
 

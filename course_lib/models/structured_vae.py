@@ -88,6 +88,7 @@ class PrecisionHead(nn.Module):
         self.last.bias.data.zero_()
 
     def forward(self, mean: Tensor, fine: Tensor, coarse: Tensor) -> BandedCholesky:
+        """L."""
         features = self.from_fine(torch.cat([fine, 2 * mean.to(fine) - 1], dim=1))
         features = features + interpolate(self.from_coarse(coarse), scale_factor=2)
         # L refuses a NaN; the mean carries it on to whoever looks, one image apart from others.

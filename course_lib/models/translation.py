@@ -67,6 +67,7 @@ class Mapping(nn.Module):
     def forward(
         self, z: Float[Tensor, "batch d h w"], hole: Float[Tensor, "batch 1 h w"]
     ) -> Float[Tensor, "batch d h w"]:
+        """T(z)."""
         features = self.fill(self.before(self.widen(z)), hole)
         return z + self.narrow(silu(self.after(features)))
 

@@ -8,12 +8,11 @@ import torch
 from torch.distributions import Normal
 from torch.nn.functional import conv2d
 
-from course_lib.models.flow import (
-    LOW_STD,
+from course_lib.models.flow import LOW_STD, SuperResolutionFlow
+from course_lib.models.flow_layers import (
     ActNorm,
     GlowStep,
     Rotation,
-    SuperResolutionFlow,
     haar,
     haar_inverse,
     shift_and_scale,

@@ -9,13 +9,12 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import Adam
 
+from course_lib.metrics.images import signed_to_unit, unit_to_signed
 from course_lib.models.singan import (
     SinGAN,
     gradient_penalty,
     patch_critic,
     resize,
-    to_signed,
-    to_unit,
 )
 from course_lib.rng import check_generator, normal_like
 from course_lib.solvers.solution import History
@@ -103,7 +102,7 @@ def fit_singan(
     coarser, z_rec = torch.zeros_like(model.z_rec), model.z_rec  # of the reconstruction
     rows = []
     for scale, size in enumerate(model.image_sizes):
-        real = to_signed(resize(model.image, size))
+        real = unit_to_signed(resize(model.image, size))
         if scale:
             model.generators[scale].load_state_dict(model.generators[scale - 1].state_dict())
             z_rec = torch.zeros_like(real)
@@ -174,12 +173,12 @@ def singan_enlarge(
         tuple(round(side * factor ** (k / passes)) for side in image.shape[-2:])
         for k in range(1, passes + 1)
     ]
-    x = to_signed(image)
+    x = unit_to_signed(image)
     with torch.no_grad():
         for size in sizes:
             (z,) = model.noises(len(x), [size], generator)
             x = model.refine(x, model.scales - 1, z)
-    return to_unit(x)
+    return signed_to_unit(x)
 
 
 def harmonise(
