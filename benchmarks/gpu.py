@@ -24,7 +24,7 @@ from triton.testing import do_bench
 from course_lib.diffusion import estimate_potential
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
 from course_lib.kernels.simplex import project_simplex
-from course_lib.kernels.smoothed_tv import _reference, smoothed_tv_denoise
+from course_lib.kernels.smoothed_tv import Descent, _reference, smoothed_tv_denoise
 from course_lib.models.denoiser import unet_denoiser
 from course_lib.results import Result, store_results
 from course_lib.rng import generator_from
@@ -57,7 +57,9 @@ def one_iteration(side: int) -> list[Result]:
     w, step = torch.empty_like(u), 1 / (1 + 8 * LAM / EPS)
 
     def descend(backend: str, n: int) -> Callable[[], Tensor]:
-        return lambda: smoothed_tv_denoise(v, LAM, EPS, n, momentum=False, backend=backend)
+        return lambda: smoothed_tv_denoise(
+            v, LAM, EPS, n, descent=Descent(momentum=False), backend=backend
+        )
 
     compiled = torch.compile(dynamic=False)(
         lambda u: u - step * (u - v + LAM * _reference.grad(u, EPS, "periodic"))

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from course_lib.finite_differences import gradient_adjoint
 from course_lib.kernels.simplex import project_simplex
-from course_lib.kernels.smoothed_tv import _reference, smoothed_tv_denoise
+from course_lib.kernels.smoothed_tv import Descent, _reference, smoothed_tv_denoise
 from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.results import Result, store_results
 from course_lib.results.registry import machine
@@ -63,7 +63,9 @@ def one_iteration(size: int, rounds: int) -> list[Result]:
     step = 1 / (1 + 8 * LAM / eps)
 
     def descend(backend: str, momentum: bool, n: int) -> Callable[[], Tensor]:
-        return lambda: smoothed_tv_denoise(v, LAM, eps, n, momentum=momentum, backend=backend)
+        return lambda: smoothed_tv_denoise(
+            v, LAM, eps, n, descent=Descent(momentum), backend=backend
+        )
 
     compiled = torch.compile(dynamic=False)(
         lambda u: u - step * (u - v + LAM * _reference.grad(u, eps, "periodic"))

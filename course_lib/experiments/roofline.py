@@ -6,7 +6,7 @@ from time import perf_counter
 
 import torch
 
-from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
+from course_lib.kernels.smoothed_tv import Descent, smoothed_tv_denoise
 
 
 def time_of_one_iteration(side: int = 2048, rounds: int = 5) -> dict[str, float]:
@@ -19,7 +19,9 @@ def time_of_one_iteration(side: int = 2048, rounds: int = 5) -> dict[str, float]
     other, target = v.clone(), torch.empty_like(v)
 
     def descent(backend: str, n: int) -> Callable[[], object]:
-        return lambda: smoothed_tv_denoise(v, 0.1, 0.01, n, momentum=False, backend=backend)
+        return lambda: smoothed_tv_denoise(
+            v, 0.1, 0.01, n, descent=Descent(momentum=False), backend=backend
+        )
 
     tasks = {
         "PyTorch, operation by operation": (descent("reference", 2), 2),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from course_lib.finite_differences import gradient, gradient_adjoint
 from course_lib.functionals.base import Functional
 from course_lib.functionals.tychonov import check_weight
 from course_lib.kernels.smoothed_tv import smoothed_tv_grad, smoothed_tv_value
+from course_lib.kernels.twins import has_twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +37,18 @@ class SmoothedTV(Functional):
                 "variation (eps = 0) use solvers.primal_dual_tv."
             )
 
+    @has_twin(lambda self, x: self.lam * smoothed_tv_value(x, self.eps), differentiable=True)
     def __call__(self, x: Tensor) -> Tensor:
-        return self.lam * smoothed_tv_value(x, self.eps)
+        p = gradient(x)
+        return self.lam * (self.eps**2 + p.square().sum(0)).sqrt().flatten(1).sum(1)
 
+    @has_twin(lambda self, x: self.lam * smoothed_tv_grad(x, self.eps))
     def grad(self, x: Tensor) -> Tensor:
-        return self.lam * smoothed_tv_grad(x, self.eps)
+        """lam grad^T (grad x / sqrt(eps^2 + |grad x|^2))."""
+        p = gradient(x)
+        return self.lam * gradient_adjoint(p / (self.eps**2 + p.square().sum(0)).sqrt())
 
     @property
     def lipschitz(self) -> float:
+        """8 lam / eps."""
         return 8 * self.lam / self.eps

@@ -1,10 +1,13 @@
-"""Which of its implementations a kernel runs, and on how many threads."""
+"""Which of its implementations a kernel runs, where, and on how many threads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,8 +69,14 @@ def needs_gradient(x: Tensor) -> bool:
     return torch.is_grad_enabled() and x.requires_grad
 
 
+def implementation(kernel: str, backend: str) -> ModuleType:
+    """The module that holds one implementation of a kernel, such as "simplex" and "numba"."""
+    return import_module(f"course_lib.kernels.{kernel}._{backend}")
+
+
 @cache
 def installed(package: str) -> bool:
+    """Whether the package can be imported."""
     return find_spec(package) is not None
 
 
@@ -76,6 +85,26 @@ def interpreting() -> bool:
     from triton import knobs
 
     return bool(knobs.runtime.interpret)
+
+
+def on_device_of(x: Tensor) -> AbstractContextManager:
+    """The context in which x's device is the current one, where Triton launches its programs."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+
+
+def as_array(x: Tensor) -> np.ndarray:
+    """The numbers of a tensor on the CPU, contiguous, for Numba."""
+    return x.detach().contiguous().numpy()
+
+
+def launch(serial: Callable[..., None], parallel: Callable[..., None], *arguments: object) -> None:
+    """Run a Numba loop on the threads of torch; one thread starts no pool, as a fork could not."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        serial(*arguments)
+    else:
+        with numba_threads(threads):
+            parallel(*arguments)
 
 
 @contextmanager

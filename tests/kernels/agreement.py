@@ -11,9 +11,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets, implementation
+from course_lib.kernels.backend import implementation
+from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
 from course_lib.kernels.simplex import project_simplex
 from course_lib.kernels.smoothed_tv import (
+    Descent,
     smoothed_tv_denoise,
     smoothed_tv_grad,
     smoothed_tv_value,
@@ -40,7 +42,7 @@ FACTORS = [  # images a factor, factors, height, width, radius
     (1, 1, 1, 1, 1),
     (2, 1, 4, 3, 0),
 ]
-EPS, LAM = 0.01, 0.08
+EPS, LAM, PLAIN = 0.01, 0.08, Descent(momentum=False)
 
 
 def tv_gaps(
@@ -60,7 +62,7 @@ def tv_gaps(
     value, true_value = both(smoothed_tv_value, u, EPS)
     pairs = {
         "grad": both(smoothed_tv_grad, u, EPS),
-        "plain": both(smoothed_tv_denoise, u, lam, EPS, 2, momentum=False),
+        "plain": both(smoothed_tv_denoise, u, lam, EPS, 2, descent=PLAIN),
         "momentum": both(smoothed_tv_denoise, u, lam, EPS, 4),
         "from_x0": both(smoothed_tv_denoise, u, lam, EPS, 1, x0=u.flip(-1)),
     }
@@ -102,7 +104,7 @@ def banded_gaps(
         for method in ("matvec", "matvec_t", "solve", "solve_t")
     }
     outer = [
-        implementation(name).outer(x.squeeze(2), y.squeeze(2), radius)
+        implementation("banded_cholesky", name).outer(x.squeeze(2), y.squeeze(2), radius)
         for name in (backend, "reference")
     ]
     pairs |= dict(zip(("outer_diagonal", "outer"), zip(*outer, strict=True), strict=True))

@@ -6,6 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.functional import hessian
 
 from course_lib.kernels.smoothed_tv import (
+    Descent,
     momenta,
     smoothed_tv_denoise,
     smoothed_tv_grad,
@@ -126,8 +127,7 @@ def test_plain_descent_decreases_the_objective(boundary, backend, generator):
             0.1,
             0.05,
             1,
-            momentum=False,
-            step_size=step,
+            descent=Descent(momentum=False, step_size=step),
             x0=x,
             boundary=boundary,
             backend=backend,
@@ -142,7 +142,7 @@ def test_both_descents_reach_the_point_of_zero_gradient(boundary, backend, gener
     v, lam, eps = images(generator, 2, 3, 9, 8), 0.1, 0.05
     options = {"boundary": boundary, "backend": backend}
     fast = smoothed_tv_denoise(v, lam, eps, 250, **options)
-    slow = smoothed_tv_denoise(v, lam, eps, 700, momentum=False, **options)
+    slow = smoothed_tv_denoise(v, lam, eps, 700, descent=Descent(momentum=False), **options)
     residual = fast - v + lam * smoothed_tv_grad(fast, eps, boundary=boundary)
     assert residual.abs().max() < 1e-12
     assert (fast - slow).abs().max() < 1e-12
@@ -191,14 +191,17 @@ def test_no_step_returns_a_copy_and_the_input_is_left_alone(backend, generator):
     assert torch.equal(x, v)
     assert x.data_ptr() != v.data_ptr()
     smoothed_tv_denoise(v, 0.1, 0.1, 4, backend=backend)
-    smoothed_tv_denoise(v, 0.1, 0.1, 4, momentum=False, x0=v, backend=backend)
+    smoothed_tv_denoise(v, 0.1, 0.1, 4, descent=Descent(momentum=False), x0=v, backend=backend)
     assert torch.equal(v, before)
 
 
 def test_the_descent_is_differentiable(generator):
     v = images(generator, 2, 1, 3, 4).requires_grad_()
     lam = torch.tensor([0.1, 0.2], dtype=F64, requires_grad=True)
-    assert gradcheck(lambda v, lam: smoothed_tv_denoise(v, lam, 0.1, 3, step_size=0.05), (v, lam))
+    assert gradcheck(
+        lambda v, lam: smoothed_tv_denoise(v, lam, 0.1, 3, descent=Descent(step_size=0.05)),
+        (v, lam),
+    )
 
 
 # ------------------------------------------------------------------ bad input
@@ -218,9 +221,12 @@ def test_the_descent_is_differentiable(generator):
         ({"n_iter": -1}, "n_iter must be a whole number >= 0, got -1"),
         ({"n_iter": 2.0}, "n_iter must be a whole number"),
         ({"x0": torch.zeros(2, 1, 8, 9)}, "expected x0 like v"),
-        ({"step_size": 0.2}, "step_size <= 1/L = 0.111111 .*got 0.2. Leave it out"),
-        ({"step_size": 0.23, "momentum": False}, "step_size < 2/L = 0.222222"),
-        ({"step_size": 0.0}, "expected 0 < step_size"),
+        (
+            {"descent": Descent(step_size=0.2)},
+            "step_size <= 1/L = 0.111111 .*got 0.2. Leave it out",
+        ),
+        ({"descent": Descent(False, 0.23)}, "step_size < 2/L = 0.222222"),
+        ({"descent": Descent(step_size=0.0)}, "expected 0 < step_size"),
     ],
 )
 def test_bad_input(change, message):

@@ -15,7 +15,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from course_lib.kernels.backend import numba_threads
+from course_lib.kernels.backend import as_array, launch
 
 # No reordering of sums: the recursion must add its newest term last, or it waits for all of them.
 FLAGS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
@@ -173,19 +173,6 @@ def outer_parallel(a, b, radius, d, o):
     for n in prange(len(d)):
         for s in range(len(a)):
             outer_image(a[s, n], b[s, n], radius, d[n], o[n])
-
-
-def launch(serial, parallel, *arguments) -> None:
-    threads = torch.get_num_threads()
-    if threads == 1:
-        serial(*arguments)  # starts no pool of threads: a forked worker could not
-    else:
-        with numba_threads(threads):
-            parallel(*arguments)
-
-
-def as_array(t: Tensor) -> np.ndarray:
-    return t.detach().contiguous().numpy()
 
 
 def product(method: int, d: Tensor, o: Tensor, x: Tensor, radius: int) -> Tensor:

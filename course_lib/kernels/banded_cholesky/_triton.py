@@ -4,14 +4,12 @@ A front, the pixels with one number (radius + 1) row + column, is one vector of 
 separates it from the next. L^T is solved the same way with the pixels counted from the last one.
 """
 
-from contextlib import nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from course_lib.kernels.backend import interpreting
+from course_lib.kernels.backend import interpreting, on_device_of
 
 BLOCK = 512  # pixels that a program of a product works on
 INTERPRETED_BLOCK = 2**16  # the interpreter takes milliseconds a program
@@ -102,11 +100,6 @@ def outer_kernel(
         tl.store(d + factor * pixels + here, total, mask=mask)
     else:
         tl.store(o + (factor * M + k) * pixels + here, total, mask=mask)
-
-
-def on_device_of(x: Tensor):
-    """The context in which x's device is the current one."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def block_of(pixels: int) -> int:

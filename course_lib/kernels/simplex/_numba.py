@@ -13,7 +13,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from course_lib.kernels.backend import numba_threads
+from course_lib.kernels.backend import launch
 
 FLAGS = {"cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 ZERO = np.float32(0)
@@ -52,10 +52,6 @@ def parallel(v, p):
 
 def project(v: Tensor) -> Tensor:
     """(B, n) -> (B, n), both contiguous."""
-    p, threads = torch.empty_like(v), torch.get_num_threads()
-    if threads == 1 or len(v) == 1:
-        serial(v.numpy(), p.numpy())
-    else:
-        with numba_threads(threads):
-            parallel(v.numpy(), p.numpy())
+    p = torch.empty_like(v)
+    launch(serial, serial if len(v) == 1 else parallel, v.numpy(), p.numpy())
     return p

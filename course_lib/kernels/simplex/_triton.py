@@ -1,11 +1,11 @@
 """The projection without a sort on a GPU, one program a row; the method of `_numba.py`."""
 
-from contextlib import nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from course_lib.kernels.backend import on_device_of
 
 MAX_BLOCK = 4096  # entries of a row that are looked at together
 
@@ -41,6 +41,6 @@ def project_kernel(v, p, n, BLOCK: tl.constexpr):
 def project(v: Tensor) -> Tensor:
     """(B, n) -> (B, n), both contiguous."""
     p, n = torch.empty_like(v), v.shape[1]
-    with torch.cuda.device(v.device) if v.is_cuda else nullcontext():
+    with on_device_of(v):
         project_kernel[(len(v),)](v, p, n, BLOCK=min(triton.next_power_of_2(n), MAX_BLOCK))
     return p

@@ -12,7 +12,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from course_lib.kernels.backend import numba_threads
+from course_lib.kernels.backend import as_array, numba_threads
 
 ZERO, ONE = np.float32(0), np.float32(1)  # Python numbers would turn float32 into float64
 # Vector sums and reciprocals may be reordered and approximated to the last bits; NaN and infinity
@@ -180,10 +180,6 @@ def run(
             else:
                 over_rows(*arguments, min(height, -(-threads // len(data))))
     return torch.from_numpy(state[:, n_iter % state.shape[1]].reshape(v.shape))
-
-
-def as_array(t: Tensor) -> np.ndarray:
-    return t.detach().contiguous().numpy()
 
 
 def value(u: Tensor, eps: float, boundary: str) -> Tensor:

@@ -4,14 +4,12 @@ A tile reads its pixels and their six neighbours, which the cache of the process
 sees every image once. Scalars come in tensors, because Triton passes Python's as float32.
 """
 
-from contextlib import nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from course_lib.kernels.backend import interpreting
+from course_lib.kernels.backend import interpreting, on_device_of
 
 TILE = (8, 128)  # rows x columns
 INTERPRETED_SIDE = 256  # the interpreter takes milliseconds a program: as few as memory allows
@@ -108,8 +106,8 @@ def launch_plan(u: Tensor) -> tuple[tuple[int], dict[str, int], object]:
         sides = [triton.next_power_of_2(n) for n in (height, width)]
         rows, columns = (min(side, INTERPRETED_SIDE) for side in sides)
     tiles = triton.cdiv(height, rows) * triton.cdiv(width, columns)
-    device = torch.cuda.device(u.device) if u.is_cuda else nullcontext()
-    return (u.shape[0] * u.shape[1] * tiles,), {"ROWS": rows, "COLUMNS": columns}, device
+    grid = (u.shape[0] * u.shape[1] * tiles,)
+    return grid, {"ROWS": rows, "COLUMNS": columns}, on_device_of(u)
 
 
 def value(u: Tensor, eps: float, boundary: str) -> Tensor:
