@@ -43,13 +43,15 @@ from course_lib.experiments.untrained_priors import (
     train_singan,
 )
 from course_lib.inference import (
+    NetworkDescent,
+    VarianceRule,
     deep_generative_prior,
     deep_image_prior,
     harmonise,
     impedance,
     singan_enlarge,
 )
-from course_lib.inference.untrained.deep_image_prior import TARGETS
+from course_lib.inference.untrained import TARGETS
 from course_lib.metrics import psnr
 from course_lib.models import SkipNetwork, load_pretrained
 from course_lib.operators import Denoising, GaussianNoise, Luminance
@@ -87,7 +89,7 @@ results.glue()
 
 # %%
 photo = load_photo("camera", 64)
-race = impedance(photo, steps=160, generator=generator_from(0))
+race = impedance(photo, n_steps=160, generator=generator_from(0))
 variance = race.targets.flatten(2).var(2)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The four targets of the race.", "name": "fig-targets"}, "image": {"alt": "The photographer, the photographer with grain, a field of shuffled grey pixels, and white noise."}}
@@ -186,9 +188,9 @@ noisy = identity(photo, generator=generator_from(1))
 fit = deep_image_prior(
     identity,
     noisy,
-    steps=1000,
+    descent=NetworkDescent(max_iter=1000),
+    stop=VarianceRule(keep_going=True),
     truth=photo,
-    keep_going=True,
     generator=generator_from(0),
 )
 
@@ -570,7 +572,7 @@ show_images(
 # ## Go further
 #
 # * `deep_image_prior` takes any operator: try it on the blur of chapter 3, or
-#   on the tomograph of chapter 1, and choose `stop="discrepancy"`.
+#   on the tomograph of chapter 1, and choose `stop=DiscrepancyRule()`.
 # * {cite:t}`ulyanov2018deep` and {cite:t}`pan2020exploiting` have pictures at
 #   full size; {cite:t}`shaham2019singan` edit, animate and harmonise.
 # * What if the architecture *is* the linear $B$ of the filter factors? Choose

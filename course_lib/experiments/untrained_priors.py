@@ -10,7 +10,9 @@ from course_lib.data.worlds import load_world
 from course_lib.experiments.inversion import camera
 from course_lib.functionals import LeastSquares, SmoothedTV
 from course_lib.inference import (
+    NetworkDescent,
     Sweeps,
+    VarianceRule,
     deep_generative_prior,
     deep_image_prior,
     fit_singan,
@@ -49,7 +51,7 @@ def resistance(budget: str) -> list[Result]:
     """What is left of four targets after the same number of steps."""
     n = {"smoke": 1, "class": 2, "full": 5}[budget]
     photos = load_photos(PHOTOS[:n], 64).images
-    found = impedance(photos, steps=RACE, generator=generator_from(0))
+    found = impedance(photos, n_steps=RACE, generator=generator_from(0))
     data = f"{n} photographs, 64 x 64, {RACE} steps"
     left = 10 * (found.loss[-1] / found.targets.flatten(2).var(2)).log10().mean(1)
     return [
@@ -66,7 +68,12 @@ def denoising(budget: str) -> list[Result]:
     op = Denoising(tuple(photos.shape[1:]), noise_model=GaussianNoise(NOISE))
     y = op(photos, generator=generator_from(1))
     fit = deep_image_prior(
-        op, y, steps=STEPS[budget], truth=photos, keep_going=True, generator=generator_from(0)
+        op,
+        y,
+        descent=NetworkDescent(STEPS[budget]),
+        stop=VarianceRule(keep_going=True),
+        truth=photos,
+        generator=generator_from(0),
     )
     values = {
         "noisy": y,
@@ -96,7 +103,12 @@ def super_resolution(budget: str) -> list[Result]:
         op = camera(tuple(photos.shape[1:]), factor)
         y = op.A(photos)
         fit = deep_image_prior(
-            op, y, steps=STEPS[budget], truth=photos, keep_going=True, generator=generator_from(0)
+            op,
+            y,
+            descent=NetworkDescent(STEPS[budget]),
+            stop=VarianceRule(keep_going=True),
+            truth=photos,
+            generator=generator_from(0),
         )
         estimates = {
             "least_norm": op.A_dagger(y),
@@ -126,7 +138,7 @@ def half_missing(budget: str) -> list[Result]:
     op = Inpainting(mask)
     y = op.A(photos)
     fit = deep_image_prior(
-        op, y, steps=STEPS[budget], truth=photos, stop=None, generator=generator_from(0)
+        op, y, descent=NetworkDescent(STEPS[budget]), stop=None, generator=generator_from(0)
     )
     data = f"{n} photographs, {size} x {size}, half of the pixels missing"
     estimates = {"tv": total_variation(op, y, photos), "dip": fit.x}
@@ -149,7 +161,7 @@ def bending(budget: str) -> list[Result]:
                 load_pretrained(f"gan_{world}64"), op, y, generator=generator_from(0)
             )
             untrained = deep_image_prior(
-                op, y, steps=STEPS[budget] // 2, generator=generator_from(0)
+                op, y, descent=NetworkDescent(STEPS[budget] // 2), generator=generator_from(0)
             )
             estimates = {
                 "tv": total_variation(op, y, x),

@@ -43,8 +43,16 @@ from course_lib.inference.super_resolution import (
     latent_divergence,
     super_resolve,
 )
-from course_lib.inference.untrained.deep_image_prior import deep_image_prior, impedance
-from course_lib.inference.untrained.singan import fit_singan, harmonise, singan_enlarge
+from course_lib.inference.untrained import (
+    DiscrepancyRule,
+    NetworkDescent,
+    VarianceRule,
+    deep_image_prior,
+    fit_singan,
+    harmonise,
+    impedance,
+    singan_enlarge,
+)
 from course_lib.inference.vble.vble import VBLE, VariationalPosterior
 
 __all__ = [
@@ -52,16 +60,19 @@ __all__ = [
     "BestDraw",
     "Chains",
     "DenoiserPotential",
+    "DiscrepancyRule",
     "JointHessian",
     "Laplace",
     "LatentEnergy",
     "MarginalPosterior",
+    "NetworkDescent",
     "Penalties",
     "Phase",
     "Progression",
     "Pushforward",
     "Starts",
     "Sweeps",
+    "VarianceRule",
     "VariationalPosterior",
     "blind_deconvolution",
     "blind_richardson_lucy",

@@ -4,15 +4,20 @@ import math
 
 import pytest
 import torch
+from helpers import assert_batch_independent
+from jaxtyping import TypeCheckError
 from torch import nn
 
 from course_lib.data import load_crops, load_photos
-from course_lib.inference.untrained.deep_image_prior import (
+from course_lib.inference.untrained import (
     TARGETS,
-    _MovingVariance,
+    DiscrepancyRule,
+    NetworkDescent,
+    VarianceRule,
     deep_image_prior,
     impedance,
 )
+from course_lib.inference.untrained.stopping_rules import MovingVariance
 from course_lib.metrics import psnr
 from course_lib.models.skip_network import SkipNetwork, repeated
 from course_lib.operators import (
@@ -28,7 +33,7 @@ from course_lib.operators import (
 )
 from course_lib.rng import generator_from
 
-RAW = {"noise_std": 0.0, "averaging": 0.0, "stop": None}  # the iterates themselves, all of them
+RAW = {"noise_std": 0.0, "averaging": 0.0}  # the iterates themselves, all of them
 SIGMA = 25 / 255
 
 
@@ -62,10 +67,9 @@ def fit_linear(op, basis, y, steps, **options):
         y,
         network=Linear(basis, op.img_size),
         z=torch.zeros(1, 1),
-        optimiser="gd",
-        steps=steps,
+        descent=NetworkDescent(steps, method="gd", **RAW, **options),
+        stop=None,
         generator=generator_from(2),
-        **RAW | options,
     )
 
 
@@ -74,9 +78,19 @@ def small(seed=0, **options):
     return SkipNetwork(generator=generator_from(seed), **options)
 
 
-def fit(op, y, *, network=None, seed=3, **options):
-    network = small() if network is None else network
-    return deep_image_prior(op, y, network=network, generator=generator_from(seed), **options)
+def fit(op, y, steps, *, network=None, stop=None, seed=3, **options):
+    """A fit with a small network; options of the descent go there."""
+    names = NetworkDescent.__dataclass_fields__
+    descent = NetworkDescent(steps, **{k: v for k, v in options.items() if k in names})
+    return deep_image_prior(
+        op,
+        y,
+        network=small() if network is None else network,
+        descent=descent,
+        stop=stop,
+        generator=generator_from(seed),
+        **{k: v for k, v in options.items() if k not in names},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +104,7 @@ def denoised():
     op = Denoising((1, 32, 32), GaussianNoise(SIGMA))
     truth = load_crops(8, 32).images[[0, 3, 5]]
     y = op(truth, generator=generator_from(4))
-    options = {"network": small(), "steps": 350, "truth": truth}
-    return op, y, options, fit(op, y, keep_going=True, **options)
+    return op, y, truth, fit(op, y, 350, stop=VarianceRule(keep_going=True), truth=truth)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 300])
@@ -131,7 +144,7 @@ def test_weights_go_back():
 def test_short_steps_go_down(photos):
     """The descent lemma needs a step below 2 / L; L is that of the loss near the start only."""
     op = Denoising((1, 32, 32))
-    loss = fit(op, photos.double(), steps=20, optimiser="gd", step_size=1e-4, **RAW).history["loss"]
+    loss = fit(op, photos.double(), 20, method="gd", step_size=1e-4, **RAW).history["loss"]
     assert (loss.diff(dim=0) < 0).all()
 
 
@@ -141,7 +154,7 @@ def test_impedance(photos):
     In the photographs of good contrast, that is: the shuffled pixels of the cat, whose standard
     deviation is 0.1, are as easy as the noise that is added to it.
     """
-    found = impedance(photos[[0, 2]], network=small(), steps=20, generator=generator_from(5))
+    found = impedance(photos[[0, 2]], network=small(), n_steps=20, generator=generator_from(5))
     assert found.targets.shape == (4, 2, 1, 32, 32)
     assert found.loss.shape == (21, 4, 2)
     assert len(TARGETS) == 4
@@ -155,9 +168,9 @@ def test_impedance(photos):
 
 def test_quality_rises_and_falls(denoised):
     """The hump. Without the rule, one loses what its height is worth."""
-    _, y, options, found = denoised
+    _, y, truth, found = denoised
     curve, top = found.history["psnr"], found.oracle.psnr
-    assert (top > psnr(y, options["truth"]) + 6).all()
+    assert (top > psnr(y, truth) + 6).all()
     assert (top > curve[20] + 2).all()
     assert (top > curve[-1] + 0.5).all()
 
@@ -168,23 +181,23 @@ def test_variance_rule_stops_near_the_best(denoised):
     With three seeds it lost 0.0 to 1.8 dB of the best, and gained 0.9 to 3.5 on the end. Larger
     images have narrower laws: on eight of 64 x 64 pixels it lost 0.3 dB at most.
     """
-    _, _, options, found = denoised
+    _, _, truth, found = denoised
     assert found.status == "converged"
-    lost = found.oracle.psnr - psnr(found.x, options["truth"])
+    lost = found.oracle.psnr - psnr(found.x, truth)
     assert (lost < 2.5).all()
     assert lost.mean() < 1.5
-    assert (psnr(found.x, options["truth"]) > found.history["psnr"][-1]).all()
+    assert (psnr(found.x, truth) > found.history["psnr"][-1]).all()
 
 
 def test_what_is_returned(denoised):
-    _, _, options, found = denoised
+    _, _, truth, found = denoised
     curve, b = found.history["psnr"], torch.arange(3)
     assert curve.shape == (351, 3)
-    torch.testing.assert_close(psnr(found.x, options["truth"]), curve[found.step, b])
-    torch.testing.assert_close(psnr(found.x_last, options["truth"]), curve[-1])
+    torch.testing.assert_close(psnr(found.x, truth), curve[found.step, b])
+    torch.testing.assert_close(psnr(found.x_last, truth), curve[-1])
     assert (found.oracle.psnr == curve.amax(0)).all()
     assert (found.oracle.step == curve.argmax(0)).all()
-    torch.testing.assert_close(psnr(found.oracle.x, options["truth"]), found.oracle.psnr)
+    torch.testing.assert_close(psnr(found.oracle.x, truth), found.oracle.psnr)
     # The step of the rule is the first minimum of the variance that stands for 50 steps.
     variance = found.history["variance"]
     assert variance[:33].isnan().all()
@@ -195,8 +208,8 @@ def test_what_is_returned(denoised):
 
 def test_rule_is_blind(denoised):
     """The same image, bit for bit, without the truth and without what comes after."""
-    op, y, options, found = denoised
-    blind = fit(op, y, **options | {"truth": None})
+    op, y, _, found = denoised
+    blind = fit(op, y, 350, stop=VarianceRule())
     assert (blind.x == found.x).all()
     assert (blind.step == found.step).all()
     assert blind.oracle is None
@@ -210,14 +223,14 @@ def test_discrepancy_rule(photos):
     mask = torch.rand(1, 32, 32, generator=generator_from(6)) > 0.3
     op = Inpainting(mask, GaussianNoise(0.2))
     y = op(photos, generator=generator_from(7))
-    found = fit(op, y, steps=100, stop="discrepancy", tau=1.2)
+    found = fit(op, y, 100, stop=DiscrepancyRule(1.2))
     target = (1.2 * 0.2) ** 2 * mask.float().mean()
     assert found.status == "converged"
     loss = found.history["loss"]
     expected = (loss <= target).float().argmax(0)
     assert (found.step == expected).all()
     assert found.iterations == expected.max()
-    unmet = fit(op, y, steps=10, stop="discrepancy", tau=0.01)
+    unmet = fit(op, y, 10, stop=DiscrepancyRule(0.01))
     assert unmet.status == "max_iter"
     assert (unmet.step == unmet.history["loss"].argmin(0)).all()
 
@@ -227,7 +240,7 @@ def test_fits_anything_in_the_end(photos):
     noise = torch.rand(1, 1, 12, 12, generator=generator_from(6))
     targets = torch.cat([photos[:1, :, 4:16, 4:16], noise])
     network = small(channels=(32, 32), inputs=16)
-    found = fit(Denoising((1, 12, 12)), targets, network=network, steps=200, **RAW)
+    found = fit(Denoising((1, 12, 12)), targets, 200, network=network, **RAW)
     assert (-10 * found.history["loss"].amin(0).log10() > 40).all()
 
 
@@ -237,19 +250,22 @@ def test_images_do_not_see_each_other(photos):
     op = Downsampling((1, 32, 32), 4, bicubic_kernel(4).double(), GaussianNoise(0.01))
     y = op(photos.double(), generator=generator_from(8))
     network = repeated(small(), 1).double()
-    whole = fit(op, y, network=network, steps=30, stop=None)
-    for i in range(3):
-        alone = fit(op, y[i : i + 1], network=network, steps=30, stop=None)
-        torch.testing.assert_close(alone.x[0], whole.x[i], rtol=0, atol=1e-9)
+    assert_batch_independent(lambda y: fit(op, y, 30, network=network).x, y, rtol=0, atol=1e-9)
 
 
 def test_seeds(photos):
     op = Denoising((1, 32, 32))
-    runs = [fit(op, photos, seed=seed, steps=5, stop=None) for seed in (0, 0, 1)]
+    runs = [fit(op, photos, 5, seed=seed) for seed in (0, 0, 1)]
     assert (runs[0].x == runs[1].x).all()
     assert (runs[0].x != runs[2].x).any()
     default = [
-        deep_image_prior(op, photos[:1], steps=1, stop=None, generator=generator_from(seed)).x
+        deep_image_prior(
+            op,
+            photos[:1],
+            descent=NetworkDescent(1),
+            stop=None,
+            generator=generator_from(seed),
+        ).x
         for seed in (0, 0, 1)
     ]
     assert (default[0] == default[1]).all()
@@ -275,11 +291,13 @@ def test_any_operator(name):
     x = torch.rand(2, *op.img_size, generator=generator_from(12)) * 0.5
     network = small(outputs=3)
     y = op(x, generator=generator_from(13))
-    found = fit(op, y, network=network, steps=20, window=5, stop=None)
+    found = fit(op, y, 20, network=network)
     assert found.x.shape == (2, *op.img_size)
     assert (found.x == found.x_last).all()
     assert found.status == "max_iter"
-    assert found.history["variance"][5:].isfinite().all()
+    rule = VarianceRule(window=5, patience=100)
+    variance = fit(op, y, 20, network=network, stop=rule).history["variance"]
+    assert variance[5:].isfinite().all()
     assert (found.history["loss"][-1] < 0.7 * found.history["loss"][0]).all()
     for parameter, before in zip(network.parameters(), small(outputs=3).parameters(), strict=True):
         assert (parameter == before).all()  # the given network stays as it is
@@ -289,7 +307,7 @@ def test_any_operator(name):
 def test_moving_variance():
     """sum w x^2 - (sum w x)^2 with weights a (1 - a)^age, the rest of them on the first image."""
     x = torch.randn(20, 2, 1, 3, 4, generator=generator_from(14), dtype=torch.float64)
-    moving = _MovingVariance(5)
+    moving = MovingVariance(5)
     got = torch.stack([moving(image) for image in x])
     assert got[:5].isnan().all()
     assert got[5:].isfinite().all()
@@ -301,38 +319,56 @@ def test_moving_variance():
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: NetworkDescent(0), "expected max_iter 1 or more, got 0"),
+        (
+            lambda: NetworkDescent(step_size=-1.0),
+            "expected step_size positive and finite",
+        ),
+        (lambda: NetworkDescent(noise_std=-0.1), "expected noise_std finite and not negative"),
+        (lambda: NetworkDescent(averaging=1.0), r"expected averaging in \[0, 1\), got 1.0"),
+        (lambda: NetworkDescent(max_drop=0.0), "expected max_drop above 0 dB"),
+        (lambda: VarianceRule(window=1), "window >= 2"),
+        (lambda: VarianceRule(patience=0), "patience >= 1"),
+        (lambda: DiscrepancyRule(0.0), "tau > 0"),
+    ],
+)
+def test_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settings()
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises((ValueError, TypeCheckError), match="newton"):
+        NetworkDescent(method="newton")
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps >= 1, got 0"),
-        ({"step_size": -1.0}, "positive, finite step_size"),
-        ({"optimiser": "newton"}, "optimiser one of adam, gd, got 'newton'"),
-        ({"noise_std": -0.1}, "noise_std >= 0"),
-        ({"averaging": 1.0}, r"averaging in \[0, 1\)"),
-        ({"max_drop": 0.0}, "max_drop > 0 dB"),
-        ({"stop": "oracle"}, "stop one of 'variance', 'discrepancy', None, got 'oracle'"),
-        ({"window": 1}, "window >= 2"),
-        ({"patience": 0}, "patience >= 1"),
-        ({"tau": 0.0}, "tau > 0"),
-        ({"steps": 20}, "more steps than the window, 33, or stop=None, got 20"),
+        ({"stop": VarianceRule()}, "more steps than the window, 33, or stop=None, got 20"),
         ({"truth": torch.zeros(1, 1, 32, 32)}, r"truth of shape \(3, 1, 32, 32\)"),
-        ({"stop": "discrepancy"}, "noise model of Denoising is None"),
+        ({"stop": DiscrepancyRule()}, "noise model of Denoising is None"),
         ({"network": small(outputs=3)}, r"draw images of shape \(3, 1, 32, 32\)"),
         ({"network": nn.Linear(3, 2)}, "one set of weights for each image"),
         ({"network": small(channels=(4,) * 5)}, "5 scales need sides of more than 32 pixels"),
         ({"z": torch.zeros(1, 7, 32, 32)}, r"noise of shape \(3, 8, H, W\)"),
+        (
+            {"network": Linear(torch.zeros(32 * 32, 2), (1, 32, 32))},
+            "Linear does not say how many `inputs`",
+        ),
     ],
 )
 def test_options(photos, options, message):
     with pytest.raises(ValueError, match=message):
-        fit(Denoising((1, 32, 32)), photos, **options)
+        fit(Denoising((1, 32, 32)), photos, 20, **options)
 
 
 def test_errors(photos):
     op = Denoising((1, 32, 32))
-    with pytest.raises(TypeError, match="generator"):
-        deep_image_prior(op, photos)
+    for generator in ({}, {"generator": None}):
+        with pytest.raises(TypeError, match="generator"):
+            deep_image_prior(op, photos, **generator)
     with pytest.raises(ValueError, match=r"expected y of shape \(B, 1, 32, 32\)"):
-        fit(op, photos[..., :30])
-    basis = torch.zeros(32 * 32, 2)
-    with pytest.raises(ValueError, match="Linear does not say how many `inputs`"):
-        fit(op, photos, network=Linear(basis, (1, 32, 32)))
+        fit(op, photos[..., :30], 20)
