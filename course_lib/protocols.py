@@ -1,7 +1,7 @@
 """Names that appear in signatures all over the package."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -64,6 +64,6 @@ class Dataset(Protocol):
     """A set of samples, many at a time; a tensor of images is one."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: Tensor, /) -> Batch:
-        """The samples of `index` (b,) int64, stacked: values in [0, 1], float32."""
+    def __getitem__(self, index: Tensor, /) -> Any:
+        """A `Batch`, the samples of `index` (b,) int64 stacked: values in [0, 1], float32."""
         ...

@@ -10,7 +10,7 @@ The typefaces are those that come with matplotlib: nothing is downloaded.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
+from course_lib.data.factors import Factors, check_index, in_ranges
 from course_lib.rng import counter_normal, counter_uniform
 
 VERSION = 0  # raise it when a pixel changes: cached images carry it in their name
@@ -85,7 +86,7 @@ _RENDER_SEED = 0
 
 
 @dataclass(frozen=True)
-class PlateFactors:
+class PlateFactors(Factors):
     """All that `render` needs to know, one entry per image: see `RANGES` for units.
 
     `texture` is the key of every random field (grain, dirt, wear, noise), so two plates with
@@ -97,44 +98,7 @@ class PlateFactors:
     font: Int64[Tensor, "b"]  # position in FONTS
     texture: Int64[Tensor, "b"]
     light_on_dark: Bool[Tensor, "b"]
-    rotation: Float[Tensor, "b"]
-    scale: Float[Tensor, "b"]
-    aspect: Float[Tensor, "b"]
-    shear: Float[Tensor, "b"]
-    shift_x: Float[Tensor, "b"]
-    shift_y: Float[Tensor, "b"]
-    tilt_x: Float[Tensor, "b"]
-    tilt_y: Float[Tensor, "b"]
-    rim: Float[Tensor, "b"]
-    relief: Float[Tensor, "b"]
-    light_paint: Float[Tensor, "b"]
-    dark_paint: Float[Tensor, "b"]
-    paint_left: Float[Tensor, "b"]
-    grain: Float[Tensor, "b"]
-    dirt_missing: Float[Tensor, "b"]
-    dirt_below: Float[Tensor, "b"]
-    dirt_opacity: Float[Tensor, "b"]
-    dirt_tone: Float[Tensor, "b"]
-    light_angle: Float[Tensor, "b"]
-    light_falloff: Float[Tensor, "b"]
-    shadow_depth: Float[Tensor, "b"]
-    shadow_angle: Float[Tensor, "b"]
-    shadow_offset: Float[Tensor, "b"]
-    shadow_sharpness: Float[Tensor, "b"]
-    glare: Float[Tensor, "b"]
-    glare_x: Float[Tensor, "b"]
-    glare_y: Float[Tensor, "b"]
-    glare_radius: Float[Tensor, "b"]
-    exposure: Float[Tensor, "b"]
-    blur: Float[Tensor, "b"]
-    noise: Float[Tensor, "b"]
-
-    def __getitem__(self, rows: Tensor | slice) -> "PlateFactors":
-        """The factors of some of the images, in the order asked for (repetitions are welcome)."""
-        return PlateFactors(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    def __len__(self) -> int:
-        return len(self.character)
+    __annotations__ |= dict.fromkeys(RANGES, Float[Tensor, "b"])  # and one field for each range
 
 
 class Plates(NamedTuple):
@@ -156,12 +120,7 @@ def factors(index: Tensor, *, seed: int) -> PlateFactors:
     Raises:
         ValueError: indices that are negative, not integers, or not in a row.
     """
-    whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
-    if not whole or index.ndim != 1 or (index < 0).any():
-        raise ValueError(
-            "plates.factors: expected index of shape (B,) with non-negative integers, got "
-            f"{tuple(index.shape)} of {index.dtype}. Use torch.arange(B)."
-        )
+    check_index("plates.factors", index)
     continuous = counter_uniform(seed, index, len(RANGES), stream=0).unbind(1)
     discrete = counter_uniform(seed, index, 5, stream=1).double().unbind(1)
     return PlateFactors(
@@ -169,10 +128,7 @@ def factors(index: Tensor, *, seed: int) -> PlateFactors:
         font=(len(FONTS) * discrete[1]).long(),
         light_on_dark=discrete[2] < LIGHT_ON_DARK,
         texture=(2**48 * discrete[3] + 2**24 * discrete[4]).long(),  # uniforms have 24 bits
-        **{
-            name: low + (high - low) * u
-            for (name, (low, high)), u in zip(RANGES.items(), continuous, strict=True)
-        },
+        **in_ranges(RANGES, continuous),
     )
 
 
@@ -267,7 +223,8 @@ def _draw(font_name: str, character: str) -> np.ndarray:
 def _glyph(factors: PlateFactors, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     drawn = _glyphs()[factors.font * len(CHARACTERS) + factors.character]
     where = torch.stack([u, v], -1) * (128 / _CANVAS)
-    return grid_sample(drawn, where, align_corners=False).unbind(1)
+    paint, height = grid_sample(drawn, where, align_corners=False).unbind(1)
+    return paint, height
 
 
 def _slopes(height: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,12 +43,13 @@ class Labelled:
     """
 
     def __init__(self, images: Dataset) -> None:
-        if getattr(images, "labels", None) is None:
+        labels = getattr(images, "labels", None)
+        if labels is None:
             raise CourseError("Labelled: these images have no labels; take those of plates.")
-        self.images = images
+        self.images, self.labels = images, labels
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.images.labels[index]
+        return self.images[index], self.labels[index]

@@ -3,7 +3,7 @@
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -108,5 +108,5 @@ def _render(name: str, seed: int, batch: range) -> np.ndarray:
     return to_bytes(images).numpy()
 
 
-def _module(name: str):
+def _module(name: str) -> Any:
     return import_module(f"course_lib.data.{WORLDS[name].module}")

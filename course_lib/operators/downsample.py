@@ -1,5 +1,6 @@
 """Blur, then keep one pixel in s x s: the forward operator of super-resolution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -109,12 +110,13 @@ class Downsampling(LinearOperator):
 
 
 def bicubic_downsampling(
-    img_size: ImageSize,
+    img_size: Sequence[int],
     factor: int,
     noise_model: NoiseModel | None = None,
     *,
     device: torch.device | str = "cpu",
 ) -> Downsampling:
     """The operator of super-resolution in this book: cubic prefilter, then every s-th pixel."""
-    kernel = wrap_kernel(bicubic_kernel(factor), img_size[-2:]).to(device)
-    return Downsampling(img_size, factor, kernel, noise_model)
+    channels, height, width = img_size
+    kernel = wrap_kernel(bicubic_kernel(factor), (height, width)).to(device)
+    return Downsampling((channels, height, width), factor, kernel, noise_model)

@@ -25,9 +25,11 @@ class NegativeElbo(Objective):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minus the ELBO, with the rate weighted by `warm_up`."""
         return negative_elbo(self.model, batch, warm_up(done), generator, self.noise_floor)
 
     def after_step(self, figures: dict[str, float]) -> None:
+        """Let the noise level follow the residual of the joint batch."""
         follow_residual(self.model, figures["mse"], self.noise_floor)
 
     def preview(self, model: VAE) -> Tensor:
@@ -48,6 +50,7 @@ class UnscaledElbo(NegativeElbo):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean square error + beta KL, with the rate weighted by `warm_up`."""
         q = self.model.encode(batch)
         mse = mse_loss(self.model.decode(reparameterise(q, generator)).mean, batch)
         return mse + warm_up(done) * rate(q).mean(), {}

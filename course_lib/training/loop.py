@@ -227,7 +227,9 @@ class _Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         weight = 1 - self.settings.ema_decay_at(self.step)
-        torch._foreach_lerp_(self.averaged_weights, self.weights, weight)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            self.averaged_weights, self.weights, weight
+        )
         for old, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
             old.copy_(buffer)
 
@@ -265,10 +267,11 @@ class _Run:
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
-    if isinstance(batch, tuple):
-        return tuple(_move(part, device) for part in batch)
-    batch = batch.to(device)
-    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+    def place(part: Tensor) -> Tensor:
+        part = part.to(device)
+        return part.contiguous(memory_format=torch.channels_last) if part.ndim == 4 else part
+
+    return tuple(map(place, batch)) if isinstance(batch, tuple) else place(batch)
 
 
 def _steps_within(minutes: float, trial: _Run) -> int:

@@ -1,6 +1,7 @@
 """What a training minimises."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Generator, Tensor, nn
 
@@ -14,7 +15,7 @@ class Objective:
     what is saved. The average of the weights takes buffers as they are.
     """
 
-    model: nn.Module
+    model: Any  # an nn.Module of the kind that the objective asks for
 
     def players(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The parameters of each optimiser, updated in this order. A GAN has two players."""

@@ -127,6 +127,7 @@ def missing_corners(x: Tensor, *, generator: Generator, fill: float = 1.0) -> Da
 
 
 def untouched(x: Tensor) -> Damaged:
+    """Pictures with no pixel painted over."""
     return Damaged(x, torch.zeros_like(x[:, :1]))
 
 

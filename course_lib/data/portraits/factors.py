@@ -1,11 +1,10 @@
 """What distinguishes one portrait from another: some 65 numbers, drawn from (seed, index)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from course_lib.data.factors import Factors, check_index, in_ranges
 from course_lib.rng import counter_uniform
 
 HAIR_STYLES = ("bald", "short", "side part", "long", "bun")
@@ -88,12 +87,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "frame_tone": (0.02, 0.25),
     "light_warmth": (-1.0, 1.0),
 }
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 GLASSES_SHARE, BEARD_SHARE = 0.2, 0.22
 
 
 @dataclass(frozen=True)
-class PortraitFactors:
+class PortraitFactors(Factors):
     """The factors of a batch of portraits; each tensor has shape (B,).
 
     `dataclasses.replace(factors, smile=...)` changes one of them and keeps the person;
@@ -112,85 +110,11 @@ class PortraitFactors:
     hair: Tensor
     glasses: Tensor
     beard: Tensor
-    skull_width: Tensor
-    skull_height: Tensor
-    jaw_width: Tensor
-    jaw_height: Tensor
-    jaw_length: Tensor
-    chin: Tensor
-    cheek: Tensor
-    neck_width: Tensor
-    shoulder_width: Tensor
-    ear_size: Tensor
-    nose_length: Tensor
-    nose_width: Tensor
-    nose_height: Tensor
-    eye_spacing: Tensor
-    eye_height: Tensor
-    eye_size: Tensor
-    upper_lid: Tensor
-    lower_lid: Tensor
-    gaze_x: Tensor
-    gaze_y: Tensor
-    iris: Tensor
-    iris_hue: Tensor
-    brow_height: Tensor
-    brow_tilt: Tensor
-    brow_thickness: Tensor
-    mouth_width: Tensor
-    mouth_height: Tensor
-    lip_thickness: Tensor
-    smile: Tensor
-    mouth_opening: Tensor
-    eye_size_asymmetry: Tensor
-    lid_asymmetry: Tensor
-    brow_asymmetry: Tensor
-    smile_asymmetry: Tensor
-    hairline: Tensor
-    hair_thickness: Tensor
-    hair_length: Tensor
-    hair_waves: Tensor
-    hair_phase: Tensor
-    curl: Tensor
-    part_side: Tensor
-    hair_melanin: Tensor
-    hair_warmth: Tensor
-    beard_thickness: Tensor
-    yaw: Tensor
-    pitch: Tensor
-    roll: Tensor
-    shift_x: Tensor
-    shift_y: Tensor
-    zoom: Tensor
-    light_azimuth: Tensor
-    light_elevation: Tensor
-    key: Tensor
-    ambient: Tensor
-    skin_melanin: Tensor
-    skin_redness: Tensor
-    cloth: Tensor
-    cloth_hue: Tensor
-    stripes: Tensor
-    collar: Tensor
-    background: Tensor
-    background_hue: Tensor
-    frame_tone: Tensor
-    light_warmth: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, rows: slice | list[int] | Tensor) -> "PortraitFactors":
-        """Some of the portraits: a slice, a list of positions, or a mask."""
-        return self._map(lambda values: values[rows])
+    __annotations__ |= dict.fromkeys(RANGES, Tensor)  # and one field for each range
 
     def columns(self) -> "PortraitFactors":
         """The same numbers with shape (B, 1), to be broadcast against the points of an image."""
-        return self._map(lambda values: values[:, None])
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "PortraitFactors":
-        tensors = {f.name: change(getattr(self, f.name)) for f in fields(self) if f.name != "seed"}
-        return type(self)(seed=self.seed, **tensors)
+        return self.map(lambda values: values[:, None])
 
 
 def factors(index: Tensor, *, seed: int) -> PortraitFactors:
@@ -203,24 +127,14 @@ def factors(index: Tensor, *, seed: int) -> PortraitFactors:
     Raises:
         ValueError: the index is not a vector of non-negative integers.
     """
-    if index.ndim != 1 or index.dtype not in _INTEGERS:
-        raise ValueError(
-            "portraits.factors: expected index of shape (B,) and an integer dtype, got "
-            f"{tuple(index.shape)} and {index.dtype}. Use torch.arange(n)."
-        )
-    if index.numel() and index.min() < 0:
-        raise ValueError(f"portraits.factors: expected index >= 0, got {index.min().item()}.")
+    check_index("portraits.factors", index)
     uniform = counter_uniform(seed, index, len(RANGES) + 3).unbind(1)
     hair_draw, glasses_draw, beard_draw, *rest = uniform
-    scaled = {
-        name: low + (high - low) * u
-        for (name, (low, high)), u in zip(RANGES.items(), rest, strict=True)
-    }
     return PortraitFactors(
         seed=seed,
         index=index,
         hair=(hair_draw * len(HAIR_STYLES)).long(),
         glasses=(glasses_draw < GLASSES_SHARE).long(),
         beard=(beard_draw < BEARD_SHARE).long(),
-        **scaled,
+        **in_ranges(RANGES, rest),
     )

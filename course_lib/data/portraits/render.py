@@ -35,7 +35,8 @@ class Rays(NamedTuple):
         """Only the rays of some cells of the picture."""
         side = cells.side * per_side
         grid = torch.stack(self[:3], 1).view(-1, 3, side, side)
-        return Rays(*cells.take(grid, per_side).unbind(1), self.spread)
+        x, y, z = cells.take(grid, per_side).unbind(1)
+        return Rays(x, y, z, self.spread)
 
 
 def sample(
@@ -118,7 +119,8 @@ def _finish(rays: Rays, t: Tensor, f: PortraitFactors) -> Tensor:
     flying = (distance(*rays.at(t), f) > 0.004) & (t < FAR)
     most = max(1, int(flying.sum(1).max()))
     some = torch.argsort(~flying, dim=1, stable=True)[:, :most]
-    few = Rays(*(direction.gather(1, some) for direction in rays[:3]), rays.spread)
+    x, y, z = (direction.gather(1, some) for direction in rays[:3])
+    few = Rays(x, y, z, rays.spread)
     stopped = t.gather(1, some)
     landed = _march(few, stopped, f, steps=18, cone=False)
     # The list is as long as the longest of the batch: what fills it up must stay as it was.
@@ -148,13 +150,11 @@ def _normal(point: Point, d: Tensor, f: PortraitFactors) -> Point:
     """The gradient of the distance, by forward differences, scaled to length 1."""
     x, y, z = point
     step = 0.004
-    slopes = (
-        distance(x + step, y, z, f) - d,
-        distance(x, y + step, z, f) - d,
-        distance(x, y, z + step, f) - d,
-    )
-    length = (sum(s * s for s in slopes) + 1e-12).sqrt()
-    return tuple(s / length for s in slopes)
+    dx = distance(x + step, y, z, f) - d
+    dy = distance(x, y + step, z, f) - d
+    dz = distance(x, y, z + step, f) - d
+    length = (dx * dx + dy * dy + dz * dz + 1e-12).sqrt()
+    return dx / length, dy / length, dz / length
 
 
 def _shade(

@@ -106,7 +106,7 @@ def olivetti(
     Source: Samaria & Harter 1994, doi:10.1109/ACV.1994.341300.
     """
     try:
-        from sklearn.datasets import fetch_olivetti_faces
+        from sklearn.datasets import fetch_olivetti_faces  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise CourseError(
             f"olivetti: {error.name} is missing. Try: pip install scikit-learn"

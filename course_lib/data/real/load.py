@@ -52,13 +52,20 @@ def load_real(
         raise CourseError(f"load_real: unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     if crops is not None and name != "bsds500":
         raise CourseError(f"load_real: {name} is not cut into random crops; those of bsds500 are.")
-    if root is None and name not in ("olivetti", "lfw"):
-        if "COURSE_DATA_DIR" not in os.environ:
-            source = f" Get it from {SETS[name].source}." if name in SETS else ""
-            raise CourseError(f"{name}: say where it is, by root or COURSE_DATA_DIR.{source}")
-        root = Path(os.environ["COURSE_DATA_DIR"]) / name
+    if name == "olivetti":
+        return olivetti(root, split, n)
+    if name == "lfw":
+        return lfw(root, split, n, how)
+    root = _default_root(name) if root is None else root
     if name == "bsds500":
         return bsds500(root, split, n, how, crops=crops or Crops())
     if name == "fashion_mnist":
         return fashion_mnist(root, split, n, size=how.size)
-    return olivetti(root, split, n) if name == "olivetti" else LOADERS[name](root, split, n, how)
+    return LOADERS[name](root, split, n, how)
+
+
+def _default_root(name: str) -> Path:
+    if folder := os.environ.get("COURSE_DATA_DIR"):
+        return Path(folder) / name
+    source = f" Get it from {SETS[name].source}." if name in SETS else ""
+    raise CourseError(f"{name}: say where it is, by root or COURSE_DATA_DIR.{source}")

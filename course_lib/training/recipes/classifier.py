@@ -22,16 +22,17 @@ class CrossEntropy(Objective):
 
     def __init__(self, model: PlateReader, held_out: Tensor) -> None:
         self.model = model
-        size, device = tuple(held_out.shape[1:]), held_out.device
+        size, device = held_out.shape[1:], held_out.device
         self.ops = [bicubic_downsampling(size, s, device=device) for s in FACTORS]
 
     def loss(
         self, player: str, batch: tuple[Tensor, Tensor], *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log p(character | A x + sigma e): one A a batch, one sigma = 0.2 u^2 an image."""
         x, character = batch
         place = generator.device
-        choice = torch.randint(len(self.ops), (1,), generator=generator, device=place).item()
-        y = self.ops[choice].A(x)
+        choice = torch.randint(len(self.ops), (1,), generator=generator, device=place)
+        y = self.ops[int(choice)].A(x)
         sigma = LARGEST_NOISE * torch.rand(len(x), generator=generator, device=place) ** 2
         y = y + sigma.view(-1, 1, 1, 1) * normal_like(y, generator)
         log_p = self.model(y, sigma)
@@ -45,7 +46,7 @@ def evaluate(reader: PlateReader, held_out: Dataset) -> dict[str, Figure]:
     x, character = held_out[torch.arange(len(held_out))]
     figures = {}
     for factor, sigma in ((1, 0.0), (4, 0.01), (8, 0.01), (8, 0.05), (8, 0.1), (16, 0.01)):
-        clean = bicubic_downsampling(tuple(x.shape[1:]), factor).A(x)
+        clean = bicubic_downsampling(x.shape[1:], factor).A(x)
         y = clean + sigma * normal_like(clean, generator_from(factor))
         log_p = torch.cat([reader(part, sigma) for part in y.split(256)])
         right = (log_p.argmax(1) == character).float().mean().item()

@@ -1,6 +1,7 @@
 """Denoisers of every noise level, for images of 32 x 32 pixels."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,12 +34,13 @@ class DenoisingLoss(Objective):
     2022, arXiv:2206.00364, section 5.
     """
 
-    def __init__(self, model: nn.Module, held_out: Tensor) -> None:
+    def __init__(self, model: nn.Module, _: Tensor) -> None:
         self.model = model
 
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(1 / sigma^2 + 1 / s^2) |D(x + sigma e, sigma) - x|^2, per number."""
         mean, std = NOISE
         draw = normal_like(batch[:, 0, 0, 0], generator)
         sigma = self.model.data_std * (mean + std * draw).exp()
@@ -54,9 +56,10 @@ class DenoisingLoss(Objective):
 
 def draw_samples(model: PreconditionedDenoiser, n: int) -> Tensor:
     """n images by Heun's method, from the noise of seed 0."""
+    channels, height, width = model.img_size
     return sample(
         model,
-        (n, *model.img_size),
+        (n, channels, height, width),
         noise_levels(MEASURED["sampling_steps"], SIGMA_MAX),
         generator=generator_from(0),
         mean=model.data_mean,
@@ -112,7 +115,9 @@ def nearest(images: Tensor, others: Dataset, batch: int = 4096) -> Tensor:
     return best / math.sqrt(images[0].numel())
 
 
-def diffusion_recipe(name: str, description: str, mean: float, std: float, **changes) -> Recipe:
+def diffusion_recipe(
+    name: str, description: str, mean: float, std: float, **changes: Any
+) -> Recipe:
     """A recipe for 32 x 32 grey images with the measured mean and deviation of a pixel."""
     return Recipe(
         name=name,
@@ -128,7 +133,7 @@ def diffusion_recipe(name: str, description: str, mean: float, std: float, **cha
         objective=DenoisingLoss,
         evaluate=evaluate,
         evaluate_training=evaluate_training,
-        **({"prepare": Halved} | changes),
+        **{"prepare": Halved, **changes},
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -42,10 +43,11 @@ class RelativisticGame(Objective):
     arXiv:1801.04406 (penalties); Huang, Gokaslan, Kuleshov & Tompkin 2024, arXiv:2501.05441.
     """
 
-    def __init__(self, model: GAN, held_out: Tensor, *, penalty: float = 0.05) -> None:
+    def __init__(self, model: GAN, _: Tensor, *, penalty: float = 0.05) -> None:
         self.model, self.penalty = model, penalty
 
     def players(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """The two networks, in the order of their updates."""
         return {
             "discriminator": list(self.model.discriminator.parameters()),
             "generator": list(self.model.generator.parameters()),
@@ -54,6 +56,7 @@ class RelativisticGame(Objective):
     def loss(
         self, player: str, batch: Batch, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """softplus of the gap D(x) - D(G(z)), with the player's sign, and the penalties."""
         x, label = batch if isinstance(batch, tuple) else (batch, None)
         z = self.model.prior(len(x), generator=generator)
         with torch.set_grad_enabled(player == "generator"):
@@ -118,7 +121,7 @@ def evaluate_plates(gan: GAN, held_out: Dataset) -> dict[str, Figure]:
     return figures
 
 
-def gan_recipe(name: str, description: str, **changes) -> Recipe:
+def gan_recipe(name: str, description: str, **changes: Any) -> Recipe:
     """A GAN recipe; `changes` are fields of Recipe."""
     changes.setdefault("evaluate", evaluate)
     return Recipe(

@@ -1,5 +1,7 @@
 """Hierarchical VAEs of portraits and plates."""
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
@@ -53,6 +55,7 @@ class CoarseFirst(Objective):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Residual over its own size + rates + misfit of the scales, in nats per dimension."""
         n = batch[0].numel()
         drawn, vector_only = batch.tensor_split([len(batch) // WHOLE])
         nats = self._rate_of_vector(vector_only, generator)
@@ -139,7 +142,9 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
         found[f"kept_{side}"] = (kept, f"dB, posterior up to {side} x {side}, then prior means")
     found["reconstruction"] = (found[f"kept_{sides[-1]}"][0], "dB")
     found |= {f"rate_of_{i}": (nats, "nats per image") for i, nats in enumerate(rates.tolist())}
-    figures = {key: Figure(*pair, "held-out images", n) for key, pair in found.items()}
+    figures = {
+        key: Figure(value, unit, "held-out images", n) for key, (value, unit) in found.items()
+    }
     for temperature in TEMPERATURES:
         drawn = average_pairwise_distance(model.sample(n, temperature))
         spread = (drawn / average_pairwise_distance(x)).item()
@@ -168,7 +173,7 @@ def evaluate_plates(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
 GROUPS = {"portraits": {"1": 6, "8": 8, "16": 4}, "plates": {"1": 4, "8": 8, "16": 4}}
 
 
-def hvae_recipe(world: str, noise_floor: float, **changes) -> Recipe:
+def hvae_recipe(world: str, noise_floor: float, **changes: Any) -> Recipe:
     """Groups at 1 x 1, which begin as the latent of the compact VAE, and finer ones."""
     return Recipe(
         name=f"hvae_{world}64",

@@ -1,6 +1,7 @@
 """Encoders that tell the first latents of a hierarchical VAE from a measurement."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -42,6 +43,7 @@ class LatentDivergence(Objective):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum over groups of KL(q(z_l | x) || q(z_l | y)), averaged over images, in nats."""
         with torch.autocast(batch.device.type, enabled=False):
             y = self.op(batch, generator=generator)
         nats = latent_divergence(self.hvae, self.model, batch, y, generator=generator).mean(0)
@@ -103,7 +105,7 @@ def encoder_recipe(
     world: str,
     k: int,
     steps: int,
-    **form,
+    **form: Any,
 ) -> Recipe:
     """An encoder for one operator; k is the number of groups that it tells."""
     prior = f"hvae_{world}64"

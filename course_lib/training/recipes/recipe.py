@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_lib.protocols import Dataset
 from course_lib.training.objective import Objective
@@ -18,6 +18,11 @@ class Figure(NamedTuple):
     unit: str
     data: str  # what it was measured on
     n: int  # how many images
+
+
+def figures_of(found: Mapping[str, tuple[float, str]], n: int) -> dict[str, Figure]:
+    """Values and units, as measured on n held-out images."""
+    return {key: Figure(value, unit, "held-out images", n) for key, (value, unit) in found.items()}
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,11 @@ class Recipe:
     data: str
     n_images: int
     held_out: tuple[str, int]
-    objective: Callable[[nn.Module, Tensor], Objective]
-    evaluate: Callable[[nn.Module, Dataset], dict[str, Figure]]
+    objective: Callable[[Any, Tensor], Objective]
+    evaluate: Callable[[Any, Dataset], dict[str, Figure]]
     settings: Settings
     prepare: Callable[[Dataset], Dataset] = field(default=lambda images: images)
-    start: Callable[[nn.Module], None] = field(default=lambda model: None)
+    start: Callable[[Any], None] = field(default=lambda _: None)
     base: str | None = None
     left_out: tuple[str, ...] = ()
-    evaluate_training: Callable[[nn.Module, Dataset, Dataset], dict[str, Figure]] | None = None
+    evaluate_training: Callable[[Any, Dataset, Dataset], dict[str, Figure]] | None = None

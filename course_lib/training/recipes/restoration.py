@@ -25,11 +25,13 @@ class DenoisingLoss(Objective):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """|f(damaged, mask) - clean|^2, per number."""
         damaged = draw_damage(batch, generator)
         mse = mse_loss(self.model(damaged.image, damaged.mask), batch)
         return mse, {"mse": mse.detach()}
 
     def preview(self, model: nn.Module) -> Tensor:
+        """Held-out images, damaged and restored."""
         return restored_rows(model, self.held_out)
 
 
@@ -45,12 +47,14 @@ class TranslationLoss(Objective):
         self.model, self.held_out = model, held_out
 
     def players(self) -> dict[str, list[nn.Parameter]]:
+        """Two autoencoders, and the mapping between their latents."""
         parts = ("damaged", "clean", "mapping")
         return {part: list(getattr(self.model, part).parameters()) for part in parts}
 
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minus an ELBO for the autoencoders; |T(z) - z'| + 10 rms of the image for the mapping."""
         model, beta = self.model, warm_up(done)
         if player == "clean":
             loss, figures = negative_elbo(model.clean, batch, beta, generator)
@@ -75,10 +79,12 @@ class TranslationLoss(Objective):
         return l1_loss(translated, target) + 10 * mse.sqrt(), {"mse": mse.detach()}
 
     def after_step(self, figures: dict[str, float]) -> None:
+        """Let both noise levels follow their residuals."""
         follow_residual(self.model.damaged, figures["damaged_mse"])
         follow_residual(self.model.clean, figures["clean_mse"])
 
     def preview(self, model: nn.Module) -> Tensor:
+        """Held-out images, damaged and restored."""
         return restored_rows(model, self.held_out)
 
 

@@ -1,6 +1,7 @@
 """Structured decoders on the frozen VAEs of portraits and photographs."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -30,6 +31,7 @@ class ResidualLikelihood(Objective):
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log p(x | z) for one z ~ q(z | x), per number."""
         z = reparameterise(self.model.encode(batch), generator)
         return -self.model.decode(z).log_prob(batch).mean(), {}
 
@@ -70,7 +72,7 @@ def evaluate(vae: StructuredVAE, held_out: Dataset) -> dict[str, Figure]:
     }
 
 
-def structured_recipe(name: str, description: str, *, base: str, **changes) -> Recipe:
+def structured_recipe(name: str, description: str, *, base: str, **changes: Any) -> Recipe:
     """A head of L on the weights `base`; `changes` are fields of Recipe."""
     steps = 5000 if changes["arguments"]["radius"] else 2500
     changes["settings"] = Settings(steps=steps, batch_size=16, learning_rate=2e-3)

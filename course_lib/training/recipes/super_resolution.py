@@ -32,13 +32,14 @@ class NegativeLogLikelihood(Objective):
 
     def __init__(self, model: SuperResolutionFlow, held_out: Tensor) -> None:
         self.model, self.held_out = model, held_out
-        size, device = tuple(held_out.shape[1:]), held_out.device
+        size, device = held_out.shape[1:], held_out.device
         self.ops = [bicubic_downsampling(size, s, device=device) for s in model.factors]
         model.initialise(held_out)  # not from the first batch: each process has another one
 
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log p(x | y) / n for x between the grey levels, averaged over factors."""
         std = low_std(done)
         noise = torch.rand(batch.shape, generator=generator, device=generator.device)
         x = batch + (noise.to(batch) - 0.5) / 255  # a density needs values between the grey levels
@@ -60,13 +61,12 @@ class SquaredError(Objective):
 
     def __init__(self, model: SRResNet, held_out: Tensor) -> None:
         self.model, self.held_out = model, held_out
-        self.op = bicubic_downsampling(
-            tuple(held_out.shape[1:]), model.factor, device=held_out.device
-        )
+        self.op = bicubic_downsampling(held_out.shape[1:], model.factor, device=held_out.device)
 
     def loss(
         self, player: str, batch: Tensor, *, done: float, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """|f(A x) - x|^2, per number."""
         mse = mse_loss(self.model(self.op.A(batch)), batch)
         return mse, {"mse": mse.detach()}
 
@@ -96,7 +96,7 @@ def rows(x: Tensor, factors: Sequence[int], answer: Callable[[Tensor, int], Tens
     """A contact sheet: eight images; for each factor, their large pixels and the answers."""
     shown = [x[:8]]
     for factor in factors:
-        op = bicubic_downsampling(tuple(x.shape[1:]), factor, device=x.device)
+        op = bicubic_downsampling(x.shape[1:], factor, device=x.device)
         y = op.A(x[:8])
         shown += [y.repeat_interleave(factor, -1).repeat_interleave(factor, -2), answer(y, factor)]
     return torch.cat(shown)
@@ -111,7 +111,7 @@ def evaluate_flow(flow: SuperResolutionFlow, held_out: Dataset) -> dict[str, Fig
     figures, n = {}, len(x)
     data = f"held-out images, {SAMPLES} samples each, temperature {TEMPERATURE}"
     for factor in FACTORS:
-        op = bicubic_downsampling(tuple(x.shape[1:]), factor)
+        op = bicubic_downsampling(x.shape[1:], factor)
         y = op.A(x)
         nats = torch.cat(
             [
@@ -137,7 +137,7 @@ def evaluate_flow(flow: SuperResolutionFlow, held_out: Dataset) -> dict[str, Fig
 def evaluate_regression(model: SRResNet, held_out: Dataset) -> dict[str, Figure]:
     """PSNR and consistency beside those of bicubic interpolation."""
     x = held_out[torch.arange(len(held_out))]
-    op = bicubic_downsampling(tuple(x.shape[1:]), model.factor)
+    op = bicubic_downsampling(x.shape[1:], model.factor)
     y = op.A(x)
     answers = {
         "network": torch.cat([model(part) for part in y.split(64)]),

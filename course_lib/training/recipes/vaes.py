@@ -1,6 +1,7 @@
 """Variational autoencoders of the three worlds."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -9,7 +10,7 @@ from course_lib.models.vae import VAE
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.elbo import NegativeElbo
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
 from course_lib.training.settings import Settings
 
 
@@ -31,12 +32,10 @@ def evaluate(vae: VAE, held_out: Dataset) -> dict[str, Figure]:
         "latents": (math.prod(vae.latent_shape), ""),
         "noise_std": (vae.noise_std.item(), ""),
     }
-    return {
-        key: Figure(value, unit, "held-out images", len(x)) for key, (value, unit) in found.items()
-    }
+    return figures_of(found, len(x))
 
 
-def vae_recipe(name: str, description: str, **changes) -> Recipe:
+def vae_recipe(name: str, description: str, **changes: Any) -> Recipe:
     """A VAE recipe; `changes` are fields of Recipe, and `noise_floor`."""
     floor = changes.pop("noise_floor", 0.0)
     return Recipe(
