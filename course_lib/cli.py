@@ -1,5 +1,6 @@
 """The `course` command: a thin door to course_lib."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -171,12 +172,12 @@ def restore(
         str, typer.Option(help="vble, vble-x, vble-z, map-z, wiener, tv; see chapter 11.")
     ] = "vble",
     kernel_std: Annotated[
-        float | None, typer.Option(help="Of a Gaussian blur, in pixels: 1.5.")
+        float | None, typer.Option(help="Standard deviation of a Gaussian blur, in pixels: 1.5.")
     ] = None,
     kernel: Annotated[
         Path | None, typer.Option(help="Blur from a picture or .npy file, scaled to sum 1.")
     ] = None,
-    factor: Annotated[int | None, typer.Option(help="Of super-resolution: 2.")] = None,
+    factor: Annotated[int | None, typer.Option(help="Factor of super-resolution: 2.")] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Picture of the same size, white where pixels are seen.")
     ] = None,
@@ -185,10 +186,11 @@ def restore(
         typer.Option(help="Noise in grey levels of 255, such as 5; estimated if not given."),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Draws to write; 4 by default.")] = None,
-    steps: Annotated[int, typer.Option(help="Of the descent.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of the descent.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     weight: Annotated[
-        float | None, typer.Option(help="Of wiener and tv; found from the noise if not given.")
+        float | None,
+        typer.Option(help="Weight of wiener and tv; found from the noise if not given."),
     ] = None,
     model: Annotated[str, typer.Option(help="Prior.")] = "structured_vae_photos64",
     out: Annotated[
@@ -200,28 +202,46 @@ def restore(
 ) -> None:
     """Restore a photograph: estimate, standard deviation of each pixel, and samples."""
     from course_lib.restore.files import restore_file
+    from course_lib.restore.methods import choose_method
+    from course_lib.restore.task import Task
 
-    restore_file(
-        image,
-        out or Path(f"{image.stem}_restored"),
-        operator=operator,
-        method=method,
-        kernel_std=kernel_std,
-        kernel_file=kernel,
-        factor=factor,
-        mask_file=mask,
-        sigma=sigma,
-        samples=samples,
-        steps=steps,
-        seed=seed,
-        weight=weight,
-        model=model,
-        force=force,
-        tile=tile,
-        device=device,
-        quiet=False,
-        tell=typer.echo,
-    )
+    try:
+        task = Task(operator, kernel_std, kernel, factor, mask, sigma)
+        chosen = choose_method(
+            method,
+            model=model,
+            n_samples=samples,
+            n_steps=steps,
+            weight=weight,
+            tile=tile,
+            seed=seed,
+            device=device,
+        )
+        folder = out or Path(f"{image.stem}_restored")
+        restore_file(
+            image,
+            folder,
+            task,
+            chosen,
+            force=force,
+            progress=True,
+            tell=lambda line: typer.echo(with_flags(line)),
+        )
+    except CourseError as error:
+        raise CourseError(with_flags(str(error))) from error
+
+
+FLAGS = {"kernel_file": "kernel", "mask_file": "mask", "n_samples": "samples", "n_steps": "steps"}
+
+
+def with_flags(message: str) -> str:
+    """A message with its options as flags: `kernel_std=1.5` becomes --kernel-std 1.5."""
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return f"--{FLAGS.get(name, name).replace('_', '-')}" + (f" {value}" if value else "")
+
+    return re.sub(r"`(\w+)(?:=([^`]+))?`", flag, message)
 
 
 @app.command()

@@ -53,7 +53,7 @@ from course_lib.inference.untrained import (
     impedance,
     singan_enlarge,
 )
-from course_lib.inference.vble.vble import VBLE, VariationalPosterior
+from course_lib.inference.vble import VBLE, StochasticAdam, VariationalPosterior
 
 __all__ = [
     "VBLE",
@@ -71,6 +71,7 @@ __all__ = [
     "Progression",
     "Pushforward",
     "Starts",
+    "StochasticAdam",
     "Sweeps",
     "VarianceRule",
     "VariationalPosterior",

@@ -63,11 +63,12 @@ class TiledDecoder(nn.Module):
             )
         self.model, self.tile, self.reach = model, tile, reach
         self.img_size, self.latent_shape = model.img_size, model.latent_shape
-        self.tick = tick or (lambda pixels: None)
+        self.tick = tick or (lambda _pixels: None)
         self.train(model.training)
 
     @property
     def noise_std(self) -> Tensor:
+        """That of the model."""
         return self.model.noise_std
 
     def encode(self, x: Tensor) -> Normal:

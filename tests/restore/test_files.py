@@ -1,6 +1,7 @@
 """A folder of results from a file, and every refusal in words that help."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from course_lib.operators import bicubic_kernel, gaussian_kernel
 from course_lib.project import CourseError
 from course_lib.restore import files as module
 from course_lib.restore.files import restore_file
+from course_lib.restore.methods import choose_method
+from course_lib.restore.task import Task
 from course_lib.rng import generator_from
 
 
@@ -29,7 +32,12 @@ def restore(photo, **options):
     """The fastest way to a result, unless the options say otherwise."""
     told = []
     options = {"operator": "denoise", "method": "wiener"} | options
-    summary = restore_file(photo, photo.parent / "out", tell=told.append, **options)
+    parts = {
+        kind: {name: options.pop(name) for name in signature(kind).parameters if name in options}
+        for kind in (Task, choose_method)
+    }
+    task, method = (kind(**given) for kind, given in parts.items())
+    summary = restore_file(photo, photo.parent / "out", task, method, tell=told.append, **options)
     return summary, "\n".join(told)
 
 
@@ -41,7 +49,7 @@ def names(photo) -> set[str]:
 
 
 def test_vble_writes_estimate_spread_and_samples(photo):
-    summary, told = restore(photo, method="vble", steps=2, samples=2)
+    summary, told = restore(photo, method="vble", n_steps=2, n_samples=2)
     written = {"estimate.png", "std.png", "sample_1.png", "sample_2.png", "summary.json"}
     assert names(photo) == written
     out = photo.parent / "out"
@@ -62,7 +70,7 @@ def test_noise_is_estimated_and_said_to_be(photo):
     summary, told = restore(photo)
     assert summary["sigma_estimated"]
     assert summary["sigma_in_grey_levels"] == pytest.approx(5, rel=0.15)  # 768 pixels: 1 / sqrt(n)
-    assert "estimated from the file; --sigma sets it" in told
+    assert "estimated from the file; `sigma` sets it" in told
     summary, told = restore(photo, sigma=4.0, force=True)
     assert summary["sigma_in_grey_levels"] == 4
     assert "4.00 grey levels (as given)" in told
@@ -104,8 +112,8 @@ def test_super_resolution_of_transparent_colours(photo):
     alpha = (image[:1] > 0.5).float()
     assert torch.equal(found.alpha, alpha.repeat_interleave(2, 1).repeat_interleave(2, 2))
     assert summary["factor"] == 2
-    kernel = module._kernel("super-resolution", None, None, 2, (12, 14))
-    assert torch.equal(kernel, bicubic_kernel(2))
+    task = Task("super-resolution", factor=2, sigma=2.0)
+    assert torch.equal(task.degradation(image).kernel, bicubic_kernel(2))
 
 
 def test_a_mask_is_white_where_pixels_are_seen(photo):
@@ -127,8 +135,8 @@ def test_sixteen_bits_stay_sixteen(photo):
 
 
 def test_results_are_replaced_only_when_told(photo):
-    restore(photo, method="vble", steps=1, samples=3)
-    with pytest.raises(CourseError, match=r"holds results already .*another --out.*--force"):
+    restore(photo, method="vble", n_steps=1, n_samples=3)
+    with pytest.raises(CourseError, match=r"holds results already .*another `out`.*`force`"):
         restore(photo)
     assert "sample_3.png" in names(photo)
     (photo.parent / "out" / "mine.txt").write_text("keep")
@@ -142,30 +150,33 @@ def test_results_are_replaced_only_when_told(photo):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"operator": "sharpen"}, "--operator: there is deblur, .*, denoise; got 'sharpen'"),
-        ({"method": "magic"}, "--method: there is vble, .*, tv; got 'magic'"),
-        ({"operator": "deblur"}, "deblur needs the blur: --kernel-std 1.5"),
+        ({"operator": "sharpen"}, "`operator`: there is deblur, .*, denoise; got 'sharpen'"),
+        ({"method": "magic"}, "`method`: there is vble, .*, tv; got 'magic'"),
+        ({"operator": "deblur"}, "deblur needs the blur: `kernel_std=1.5`"),
         (
             {"operator": "deblur", "kernel_std": 1.0, "kernel_file": Path("k.npy")},
-            "--kernel-std or --kernel, not both",
+            "`kernel_std` or `kernel_file`, not both",
         ),
-        ({"operator": "deblur", "kernel_std": -1.0}, "--kernel-std: expected pixels, more than 0"),
+        ({"operator": "deblur", "kernel_std": -1.0}, "`kernel_std`: expected pixels, more than 0"),
         ({"operator": "deblur", "kernel_std": 9.0}, "73 x 73 pixels, more than the picture"),
         ({"kernel_std": 1.0}, "A kernel is for deblur and super-resolution, not for denoise"),
-        ({"factor": 2}, "--factor is for super-resolution, not for denoise"),
+        ({"factor": 2}, "`factor` is for super-resolution, not for denoise"),
         ({"operator": "super-resolution"}, "super-resolution needs 2 ... 8, got none"),
         ({"operator": "super-resolution", "factor": 9}, "needs 2 ... 8, got 9"),
-        ({"operator": "inpaint", "sigma": 2.0}, "inpaint needs --mask: a picture, white where"),
-        ({"sigma": 0.02}, "grey levels of 255, from 0.1 to 100, got 0.02. If.*--sigma 5.1"),
+        (
+            {"operator": "inpaint", "sigma": 2.0},
+            "inpaint needs `mask_file`: a picture, white where",
+        ),
+        ({"sigma": 0.02}, "grey levels of 255, from 0.1 to 100, got 0.02. If.*`sigma=5.1`"),
         ({"sigma": 300.0}, "from 0.1 to 100, got 300.$"),
         ({"sigma": float("nan")}, "got nan.$"),
-        ({"samples": 3}, "wiener has one answer and draws none; vble, vble-x, vble-z do"),
-        ({"method": "vble", "samples": 101}, "--samples: expected 0 ... 100, got 101"),
-        ({"method": "vble", "steps": 0}, "--steps: expected 1 or more, got 0"),
-        ({"method": "vble", "weight": 1.0}, "--weight is for wiener and tv; vble has none"),
-        ({"weight": 0.0}, "--weight: expected a positive number, got 0"),
-        ({"tile": 100}, "--tile: expected 256 pixels or more, got 100"),
-        ({"device": "abacus"}, "--device: abacus cannot be used"),
+        ({"n_samples": 3}, "wiener has one answer and draws none; vble, vble-x, vble-z do"),
+        ({"method": "vble", "n_samples": 101}, "`n_samples`: expected 0 ... 100, got 101"),
+        ({"method": "vble", "n_steps": 0}, "`n_steps`: expected 1 or more, got 0"),
+        ({"method": "vble", "weight": 1.0}, "`weight` is for wiener and tv; vble has none"),
+        ({"weight": 0.0}, "`weight`: expected a positive number, got 0"),
+        ({"tile": 100}, "`tile`: expected 256 pixels or more, got 100"),
+        ({"device": "abacus"}, "`device`: abacus cannot be used"),
         ({"method": "vble", "model": "nothing"}, "No weights named 'nothing'"),
         (
             {"method": "vble", "model": "vae_portraits64_compact"},
@@ -214,8 +225,10 @@ def test_a_gpu_that_is_too_small_says_what_to_do(photo, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(module, "restore_photo", exhausted)
-    with pytest.raises(CourseError, match=r"smaller --tile \(now 1024\), or --device cpu"):
-        restore(photo)
+    with pytest.raises(CourseError, match=r"memory of cpu does not suffice\. Try `device=cpu`"):
+        restore(photo)  # no tiles
+    with pytest.raises(CourseError, match=r"smaller `tile` \(now 1024\), or `device=cpu`"):
+        restore(photo, method="vble")
 
 
 def test_deep_colours_are_said_to_be_cut(photo, monkeypatch):

@@ -1,0 +1,88 @@
+"""The method that a name stands for, with its numbers checked and its prior loaded."""
+
+import math
+
+import torch
+from torch import nn
+
+from course_lib.inference.vble.posterior import N_DRAWS
+from course_lib.models.pretrained import available, load_pretrained, read_card
+from course_lib.project import CourseError
+from course_lib.restore.penalties import WEIGHTS, Penalty
+from course_lib.restore.task import check_choice
+from course_lib.restore.variational import VariationalBayes
+
+VARIANTS = {"vble": "VBLE-xz", "vble-x": "VBLE-x", "vble-z": "VBLE-z", "map-z": "MAP-z"}
+WITH_SAMPLES = ("vble", "vble-x", "vble-z")
+CONVOLUTIONAL = ("conv_vae", "structured_vae")
+SMALLEST_TILE = 256  # of which 96 x 96 pixels are kept
+
+
+def choose_method(
+    method: str = "vble",
+    *,
+    model: str = "structured_vae_photos64",
+    n_samples: int | None = None,
+    n_steps: int = 300,
+    weight: float | None = None,
+    tile: int = 1024,
+    seed: int = 0,
+    device: str = "cpu",
+) -> VariationalBayes | Penalty:
+    """One of "vble", "vble-x", "vble-z", "map-z", "wiener" and "tv".
+
+    Args:
+        method: its name.
+        model: name of the prior of variational Bayes.
+        n_samples: number of samples to return; 4 by default, from a method that draws any.
+        n_steps, tile, seed: as in `VariationalBayes`.
+        weight: as in `Penalty`.
+        device: where the arithmetic is done: "cpu", "cuda", "cuda:1".
+
+    Raises:
+        CourseError: an option that does not fit, or no such weights.
+    """
+    check_choice("method", method, (*VARIANTS, *WEIGHTS))
+    if n_samples and method not in WITH_SAMPLES:
+        raise CourseError(
+            f"`n_samples`: {method} has one answer and draws none; {', '.join(WITH_SAMPLES)} do."
+        )
+    n_samples = 4 if n_samples is None else n_samples
+    if not 0 <= n_samples <= N_DRAWS:
+        raise CourseError(f"`n_samples`: expected 0 ... {N_DRAWS}, got {n_samples}.")
+    if n_steps < 1:
+        raise CourseError(f"`n_steps`: expected 1 or more, got {n_steps}.")
+    if tile < SMALLEST_TILE:
+        raise CourseError(f"`tile`: expected {SMALLEST_TILE} pixels or more, got {tile}.")
+    if weight is not None and method not in WEIGHTS:
+        raise CourseError(f"`weight` is for wiener and tv; {method} has none.")
+    if weight is not None and not 0 < weight < math.inf:
+        raise CourseError(f"`weight`: expected a positive number, got {weight}.")
+    _check_device(device)
+    if method in WEIGHTS:
+        return Penalty(method, weight, device)
+    vae = _load(model, device)
+    numbers = {"n_steps": n_steps, "n_samples": n_samples, "tile": tile, "seed": seed}
+    return VariationalBayes(vae, VARIANTS[method], name=model, **numbers)
+
+
+def _load(name: str, device: str) -> nn.Module:
+    def fits(name: str) -> bool:
+        card = read_card(name)
+        channels = card["arguments"].get("img_size", [1])[0]
+        return card["architecture"] in CONVOLUTIONAL and channels == 1
+
+    if not fits(name):
+        raise CourseError(
+            f"`model`: {name} does not draw grey images of any size; take one of "
+            f"{', '.join(filter(fits, available()))}."
+        )
+    return load_pretrained(name, device)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for what it does not have
+        reason = str(error).splitlines()[0]
+        raise CourseError(f"`device`: {device} cannot be used ({reason}).") from error
