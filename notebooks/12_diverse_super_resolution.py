@@ -233,16 +233,16 @@ plot_curves(
 # chapter 6 reads {glue:text}`prior_readable:.0%` with a confidence above 0.9,
 # and {glue:text}`prior_characters:.0f` of the 36 characters are among them.
 # With the vector of a real plate and all else drawn it is
-# {glue:text}`prior_readable_given_vector:.0%`: what is amiss is the law of the
+# {glue:text}`prior_readable_given_vector:.0%`: what is amiss is the distribution of the
 # vector, in whose Gaussian steps there is room between the characters. An
-# encoder that tells the vector from a measurement does not need that law, and
+# encoder that tells the vector from a measurement does not need it, and
 # this is what comes next.
 #
-# ## Which law for a pixel?
+# ## Which distribution for a pixel?
 #
 # Here $p(x \mid z)$ is Gaussian, with a deviation for each pixel that is read
 # from the maps: a *density*, and pixels are one of 256 *levels*. The published
-# model has probabilities of levels: a mixture of logistic laws, each
+# model has probabilities of levels: a mixture of logistic densities, each
 # integrated over the bin around a level {cite:p}`salimans2017pixelcnn`. They
 # must sum to one, and in the released code for 5 bits they do not
 # ({doc}`erratum R1 </book/errata>`): bins and levels differ in width.
@@ -251,7 +251,7 @@ plot_curves(
 # :label: ex-bins
 #
 # For levels evenly spaced on $[-1, 1]$, ends included, write the
-# probabilities of a logistic law with distribution function
+# probabilities of a logistic distribution, with distribution function
 # $t \mapsto 1 / (1 + e^{-(t - \mu)/s})$.
 # :::
 
@@ -381,7 +381,7 @@ compare(
 # $U_k$.
 # :::
 #
-# For the pair $(z_{<k}, y)$ has one law whether $y$ is measured first and
+# For the pair $(z_{<k}, y)$ has one distribution whether $y$ is measured first and
 # $z_{<k}$ drawn by $q_\psi$, or $z_{<k}$ is drawn first, then $x$, then
 # $y = Ax$. In a linear-Gaussian world the optimal encoder is known in closed
 # form. There, for $k = 1$ of two groups,

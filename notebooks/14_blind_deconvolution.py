@@ -27,7 +27,7 @@ import torch
 from torch.nn.functional import pad
 
 from course_lib.book import budget_card
-from course_lib.exact import power_law
+from course_lib.exact import favourable_signal, power_law
 from course_lib.exercises import (
     check_kernel_gradient,
     check_slope_through_projection,
@@ -35,17 +35,10 @@ from course_lib.exercises import (
 )
 from course_lib.experiments.blind_deconvolution import (
     FAMILIES,
-    FAST,
     KERNEL_STEPS,
-    LEVEL,
-    SIGMA,
-    SIGNAL_SIGMA,
     STAGES,
     STEPS,
-    THETAS,
-    answer,
     blurred_pairs,
-    favourable_signal,
 )
 from course_lib.inference import (
     DenoiserPotential,
@@ -77,7 +70,7 @@ results.glue()
 # %% [markdown]
 # A photograph is blurred, and nobody knows how: $y = h * x + b$, with an
 # image $x$, a kernel $h \ge 0$ of sum 1, and noise of standard deviation
-# $\sigma$. Bayes' rule, with a uniform law of kernels and the potential
+# $\sigma$. Bayes' rule, with a uniform distribution of kernels and the potential
 # $q = -\log p$ of images, asks for small
 #
 # $$ F(x, h) = \tfrac12\lVert h * x - y\rVert^2 + \sigma^2 q(x) $$ (eq-two-unknowns)
@@ -140,16 +133,16 @@ check_trivial_pair(trivial_pair)
 # value: the identity wins, at every frequency, whatever $y$ is.
 
 # %%
-world = power_law((1, 64, 64))
+world, sigma = power_law((1, 64, 64)), 0.01
 true = Blur(gaussian_kernel(1.5, 21), (1, 64, 64))
 scene = world.sample(1, generator=generator_from(0)).float()
-seen = true.A(scene) + SIGMA * normal_like(scene, generator_from(1))
+seen = true.A(scene) + sigma * normal_like(scene, generator_from(1))
 energy = torch.fft.rfft2(seen - 0.5).abs() ** 2 / 64**2
 widths = [0.1 * k for k in range(31)]
 phi = []
 for width in widths:
     gain = Blur(gaussian_kernel(width, 21), (1, 64, 64)).gain
-    terms = energy / (gain * world.spectrum + SIGMA**2)
+    terms = energy / (gain * world.spectrum + sigma**2)
     phi.append(terms.sum().item() / 2)  # in units of sigma^2
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What is left of F (in units of σ²) along Gaussian kernels, in the Gaussian world. The true width, 1.5, is nowhere to be seen.", "name": "fig-gaussian-profile"}, "image": {"alt": "A curve that rises from its least value at width 0."}}
@@ -184,7 +177,7 @@ plot_curves(
 #
 # Total variation is such a $q$, the potential of a diffusion model is not.
 # The curve of the latter needs no value of $q$: for the best images $x_k$ at
-# neighbours $\theta_k$, with the misfit
+# neighbours $\theta_k$, with the data term
 # $E(x, \theta) = \tfrac12\lVert h_\theta * x - y\rVert^2$,
 #
 # $$ \begin{aligned}
@@ -197,16 +190,19 @@ plot_curves(
 
 
 # %% tags=["hide-input"]
+thetas = [0.2 * k for k in range(14)]
+
+
 def stored_profile(prior):
     """Change from theta = 0, mean over the images."""
     return [0.0] + [
-        results.value(f"profile_{prior}_{theta:.1f}") for theta in THETAS[1:]
+        results.value(f"profile_{prior}_{theta:.1f}") for theta in thetas[1:]
     ]
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits blurred by a Gaussian of 1.2 pixels: what is left of F along Gaussian kernels, mean of four images. Left end: the identity.", "name": "fig-two-profiles"}, "image": {"alt": "Two curves over the width of the kernel, one for total variation and one for the denoiser."}}
 plot_curves(
-    THETAS,
+    thetas,
     {
         "total variation": stored_profile("tv"),
         "diffusion model": stored_profile("denoiser"),
@@ -263,12 +259,13 @@ plot_curves(
 # ({doc}`E6 <../book/errata>`). Take $h = \bar h + B c$ with $B$ a basis of
 # the directions *along the face* of the simplex.
 #
-# On a signal of 24 samples, under a law with three centres, every constant
+# On a signal of 24 samples, under a mixture with three centres, every constant
 # of the theorem can be computed.
 
 # %% tags=["nbval-check-output"]
-q, x_bar, h_bar, y_bar = favourable_signal()
-hessian = JointHessian(q, x_bar, h_bar, y_bar, SIGNAL_SIGMA)
+prior, level, x_bar, h_bar, y_bar = favourable_signal()
+q = DenoiserPotential(prior, level)
+hessian = JointHessian(q, x_bar, h_bar, y_bar, 0.05)
 least, _ = hessian.smallest(1, rtol=1e-8)
 print(f"least eigenvalue of the Hessian: {least.item():.4f}")
 b = normal_like(y_bar, generator_from(8))
@@ -277,8 +274,9 @@ print(
     f"predicted: image moves {dx.norm() / b.norm():.4f} |b|,"
     f" kernel {dh.norm() / b.norm():.4f} |b|"
 )
+options = STEPS | {"sigma": 0.05, "n_outer": 200, "kernel_steps": 5}
 for size in (1e-2, 1e-3, 1e-4):
-    found = answer(q, y_bar + size * b, h_bar)
+    found = blind_deconvolution(q, y_bar + size * b, (1, 5), h_bar, **options)
     step = size * b.norm()
     moved = (found.x - x_bar).norm(), (found.kernel - h_bar).norm()
     by = [f"{distance / step:.4f} |b|" for distance in moved]
@@ -290,9 +288,9 @@ for size in (1e-2, 1e-3, 1e-4):
 # Descend on $F$ by turns: some steps on $x$, one on $h$, and from time to time
 # start the image from $y$ again, while the kernel stays. (The published
 # indices, corrected: {doc}`E5 <../book/errata>`.) Both steps have safe
-# lengths. The potential of a law with noise of level $s$ has the Hessian
+# lengths. The potential of a density with noise of level $s$ has the Hessian
 # $(I - \operatorname{Cov}/s^2)/s^2 \preceq I/s^2$, so $1/(1 + \sigma^2/s^2)$
-# is safe for $x$. The misfit is quadratic in $h$:
+# is safe for $x$. The data term is quadratic in $h$:
 #
 # :::{exercise} The gradient with respect to the kernel
 # :label: ex-kernel-gradient
@@ -398,7 +396,7 @@ assert costs[0] == 50 * costs[1]
 #
 # The remedy for spikes, and for bad minima, is to begin with an easier problem.
 # A *ridge*, $\tfrac\mu2\lVert h\rVert^2$, keeps kernels flat. A *higher
-# level* $s$ asks a law with more noise in it, whose potential is smoother.
+# level* $s$ asks a density with more noise in it, whose potential is smoother.
 # Lower both as image and kernel improve, and start each stage from the last
 # kernel and from $y$. This is graduated non-convexity
 # {cite:p}`blake1987visual`: the last stage has the $F$ that we want, those
@@ -415,14 +413,14 @@ wide = coarse_to_fine(
     kernel_size=9,
     stages=STAGES[9],
     init="wide",
-    sigma=SIGMA,
+    sigma=0.01,
     **STEPS,
 )
 narrow = blind_deconvolution(
-    denoiser, pairs.y, 9, "narrow", sigma=SIGMA, **FAST
+    denoiser, pairs.y, 9, "narrow", sigma=0.01, n_outer=60, **STEPS
 )
-q = DenoiserPotential(denoiser, LEVEL)
-known = deconvolve(q, pairs.y, pairs.kernel, sigma=SIGMA)
+q = DenoiserPotential(denoiser, 0.02)
+known = deconvolve(q, pairs.y, pairs.kernel, sigma=0.01)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four portraits and what was made of them: blurred; from the wide start; from the narrow start; with the kernel known; the truth.", "name": "fig-blind-images"}, "image": {"alt": "Rows of small portraits: soft, sharp, soft, sharp, sharp."}}
 rows = [
@@ -471,7 +469,7 @@ found = coarse_to_fine(
     photos.y,
     kernel_size=13,
     stages=STAGES[13],
-    sigma=SIGMA,
+    sigma=0.01,
     snapshots=(0, 2, 5, 8, 16, 24, 40, 60, 80),
     **STEPS | {"kernel_steps": KERNEL_STEPS[13]},
 )

@@ -19,6 +19,7 @@ from course_lib.inference.blind_deconvolution.kernel_step import (
     on_simplex,
     slope_through_projection,
 )
+from course_lib.inference.blind_deconvolution.known_image import kernel_of_known_image
 from course_lib.inference.blind_deconvolution.potentials import DenoiserPotential, Potential
 from course_lib.inference.blind_deconvolution.profile import Profile, profile
 from course_lib.inference.blind_deconvolution.richardson_lucy import blind_richardson_lucy
@@ -47,6 +48,7 @@ __all__ = [
     "deconvolve",
     "face_basis",
     "first_kernels",
+    "kernel_of_known_image",
     "misfit",
     "on_simplex",
     "profile",
