@@ -1,11 +1,15 @@
 """The denoiser is what its formula says, at every noise level and size."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import silu
 
 from course_lib.exact import power_law
 from course_lib.models import PreconditionedDenoiser, unet_denoiser
+from course_lib.models.denoiser import NoiseBlock
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.recipes.diffusion import DenoisingLoss
 
@@ -153,3 +157,25 @@ def test_refusals(generator):
         model(torch.rand(1, 3, 16, 16), 0.1)
     with pytest.raises(ValueError, match="multiples of 2"):
         model(torch.rand(1, 1, 15, 16), 0.1)
+
+
+def test_the_network_is_given_the_noise_in_units_of_the_data(generator):
+    """F(y, log(sigma / s) / 4), and D = c_skip (x - m) + m + sigma s / sqrt(sigma^2 + s^2) F."""
+    network = History(lambda x, _: torch.ones_like(x))
+    model = PreconditionedDenoiser(network, data_mean=0.4, data_std=0.2, img_size=(1, 4, 4))
+    x = torch.rand(2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    found = model(x, torch.tensor([0.2, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(network.seen[1], torch.tensor([0.0, math.log(10) / 4]).double())
+    for i, sigma in enumerate((0.2, 2.0)):
+        spread = math.sqrt(sigma**2 + 0.04)
+        expected = 0.4 + 0.04 / spread**2 * (x[i] - 0.4) + 0.2 * sigma / spread
+        torch.testing.assert_close(found[i], expected)
+
+
+def test_a_block_is_scaled_by_one_plus_what_the_noise_says(generator):
+    block = NoiseBlock(8, 8, 4).double()
+    nn.init.normal_(block.second.weight)
+    x, noise = torch.randn(2, 8, 5, 5, generator=generator).double(), torch.zeros(2, 4).double()
+    block.modulate.bias.data.zero_()
+    plain = x + block.second(silu(block.norm(block.first(silu(x)))))
+    torch.testing.assert_close(block(x, noise), plain)

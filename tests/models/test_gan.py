@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import leaky_relu
 
 from course_lib.models import GAN
 from course_lib.rng import generator_from
@@ -85,3 +86,24 @@ def test_labels_that_do_not_fit():
         told.sample(2, generator=generator_from(0))
     with pytest.raises(ValueError, match=r"got none"):
         told.discriminate(gan.decode(z).mean)
+
+
+def test_the_discriminator_sees_images_on_its_range():
+    """D takes 2 x - 1, a strided convolution and a leaky rectifier of slope 0.2, and so on."""
+    gan = small()
+    critic, x = gan.discriminator, gan.sample(2, generator=generator_from(5))
+    expected = 2 * x - 1
+    for layer in (*(stage[0] for stage in critic.stages), critic.last[0]):
+        expected = leaky_relu(layer(expected), 0.2)
+    torch.testing.assert_close(critic.features(x)[-1], expected)
+    logit = expected.flatten(1) @ critic.head.weight[0] + critic.head.bias
+    torch.testing.assert_close(gan.discriminate(x), logit)
+
+
+def test_a_label_adds_the_product_with_its_embedding():
+    told = small(classes=3)
+    x = torch.rand(3, *told.img_size, generator=generator_from(3), dtype=torch.float64)
+    last = told.discriminator.features(x)[-1].flatten(1)
+    logit = told.discriminator.head(last)[:, 0]
+    logit = logit + (told.discriminator.embedding.weight * last).sum(1)
+    torch.testing.assert_close(told.discriminate(x, torch.arange(3)), logit)

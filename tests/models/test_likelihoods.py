@@ -76,3 +76,36 @@ def test_heads_have_the_shape_of_images(channels, generator):
     features = torch.randn(2, 8, 4, 6, generator=generator)
     for head in (GaussianHead(8, channels), LogisticsHead(8, channels)):
         assert head(features).mean.shape == (2, channels, 4, 6)
+
+
+def test_a_component_is_a_chain_of_logistics(generator):
+    """One component: in each channel the logistic of the bin, its mean shifted by those before.
+
+    Coefficient 0 belongs to the channels (1, 0), 1 to (2, 0) and 2 to (2, 1).
+    """
+    out = torch.randn(1, 10, 1, 1, generator=generator, dtype=torch.float64)
+    mean, log_scale, free = out[0, 1:, 0, 0].view(3, 3).unbind(1)
+    coefficient = free.tanh()  # the one of channel c sits in its own row
+    bits, k = 4, torch.tensor([3, 7, 12])
+    value = k.double() / 15
+    x = 2 * value - 1
+    means = [
+        mean[0],
+        mean[1] + coefficient[0] * x[0],
+        mean[2] + coefficient[1] * x[0] + coefficient[2] * x[1],
+    ]
+    expected = 0.0
+    for c in range(3):
+        upper = ((x[c] + 1 / 15 - means[c]) / log_scale[c].exp()).sigmoid()
+        lower = ((x[c] - 1 / 15 - means[c]) / log_scale[c].exp()).sigmoid()
+        expected = expected + (upper - lower).log()
+    found = DiscretisedLogistics(out, 3, bits=bits).log_prob(value.view(1, 3, 1, 1))
+    torch.testing.assert_close(found[0, 0, 0, 0], expected, rtol=1e-10, atol=0)
+
+
+def test_the_gaussian_head_is_at_least_half_a_grey_level_wide():
+    head = GaussianHead(4, 1)
+    head.scale[-1].weight.data.zero_()
+    head.scale[-1].bias.data.fill_(-50.0)
+    std = head(torch.zeros(1, 4, 2, 2)).stddev
+    torch.testing.assert_close(std, torch.full_like(std, 0.5 / 255))

@@ -300,3 +300,18 @@ class _Module(nn.Module):
 
     def forward(self, x, sigma):
         return self.world(x, sigma)
+
+
+def test_labels_enter_with_unit_variance(generator):
+    """One-hot labels times sqrt(classes), through `map_label`, added to the embedded level."""
+    torch.manual_seed(0)
+    network = song(label_dim=4, **VARIANTS["vp"]).eval()
+    x, level = torch.randn(4, 3, 8, 8, generator=generator), torch.full((4,), 0.2)
+    with torch.no_grad():
+        found = network(x, level, torch.eye(4))
+        plain = song(**VARIANTS["vp"]).eval()
+        shared = {k: v for k, v in network.state_dict().items() if "map_label" not in k}
+        plain.load_state_dict(shared)
+        added = network.map_label(2 * torch.eye(4))  # sqrt(4)
+        plain.map_noise.register_forward_hook(lambda module, inputs, out: out + added)
+        torch.testing.assert_close(found, plain(x, level))
