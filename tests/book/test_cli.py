@@ -1,10 +1,14 @@
 """The `course` command: from a script to every product, and errors without a traceback."""
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from typer.main import get_command
 
 from course_lib import cli
 from course_lib.data.picture_files import write_picture
@@ -96,6 +100,34 @@ def test_a_photograph_is_restored(tmp_path, monkeypatch, capsys):
     message = course_command(monkeypatch, *options)
     assert message.startswith("course: ")
     assert "--force" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--operator", "inpaint"], "inpaint needs --mask: a picture"),
+        (["--operator", "deblur"], "--kernel-std 1.5 for a Gaussian of 1.5 pixels, or --kernel "),
+        (["--operator", "denoise", "--sigma", "0.02"], "write --sigma 5.1."),
+        (["--operator", "denoise", "--steps", "0"], "--steps: expected 1 or more"),
+        (["--operator", "denoise", "--method", "tv", "--samples", "3"], "--samples: tv has one"),
+        (["--operator", "denoise", "--device", "abacus"], "--device: abacus cannot be used"),
+    ],
+)
+def test_refusals_of_restore_name_flags(options, message, monkeypatch):
+    assert message in course_command(monkeypatch, "restore", "photo.png", *options)
+
+
+def test_every_option_that_restore_speaks_of_is_a_flag():
+    """Whatever stands in backticks within an error or a note of course_lib/restore."""
+    command = get_command(cli.app).commands["restore"]
+    flags = {flag for option in command.params for flag in option.opts}
+    named = set()
+    for file in (Path(cli.__file__).parent / "restore").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Raise | ast.Call):
+                named |= set(re.findall(r"`(\w+)", ast.unparse(node)))
+    assert {"sigma", "kernel_file", "n_steps", "force", "tile", "out"} <= named
+    assert {cli.with_flags(f"`{name}`") for name in named} <= flags
 
 
 def test_python_dash_m_is_the_same_command():

@@ -144,6 +144,20 @@ def test_results_are_replaced_only_when_told(photo):
     assert names(photo) == {"estimate.png", "summary.json", "mine.txt"}  # nothing stale
 
 
+def test_nothing_of_the_user_is_lost(photo):
+    """Files whose names are like those of results stay; a result never replaces an input."""
+    restore(photo)
+    out = photo.parent / "out"
+    (out / "sample_holiday.png").write_text("mine")
+    restore(photo, force=True)
+    assert (out / "sample_holiday.png").read_text() == "mine"
+    before = (out / "estimate.png").read_bytes()
+    task, method = Task("denoise", sigma=5.0), choose_method("wiener")
+    with pytest.raises(CourseError, match=r"would replace .*estimate.png itself. Give another"):
+        restore_file(out / "estimate.png", out, task, method, force=True)
+    assert (out / "estimate.png").read_bytes() == before
+
+
 # ------------------------------------------------------------------ refusals
 
 

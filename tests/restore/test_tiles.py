@@ -41,6 +41,32 @@ def test_seams_fade():
     assert jumps < 2 / 16  # differences below 1 spread over 16 pixels, twice as steep at the ends
 
 
+@pytest.mark.parametrize("overlap", [0, 1, 5, 16])
+def test_weights_in_closed_form(overlap):
+    """Two tiles painted 0 and 1: in the overlap the second weighs k / (overlap + 1), k = 1, 2, ...
+
+    The weight of a tile at distance d = 1, 2, ... from its border is d, no more than overlap + 1.
+    """
+    tile, step = 32, 32 - overlap
+    levels = iter([0.0, 1.0])
+    network = lambda image, mask: torch.full_like(image, next(levels))  # noqa: E731
+    x = torch.zeros(1, 1, tile, tile + step, dtype=torch.float64)
+    found = apply_in_tiles(network, x, tile=tile, overlap=overlap, batch=1)
+    rise = torch.arange(1, overlap + 1, dtype=torch.float64) / (overlap + 1)
+    row = torch.cat([torch.zeros(step), rise, torch.ones(step)])
+    torch.testing.assert_close(found, row.expand_as(found), rtol=1e-14, atol=0)
+
+
+def test_weights_of_a_corner_are_products():
+    """Four tiles of which one is painted: its weight is the product of the two ramps."""
+    levels = iter([0.0, 0.0, 0.0, 1.0])
+    network = lambda image, mask: torch.full_like(image, next(levels))  # noqa: E731
+    x = torch.zeros(1, 1, 56, 56, dtype=torch.float64)
+    found = apply_in_tiles(network, x, tile=32, overlap=8, batch=1)[0, 0]
+    rise = torch.cat([torch.zeros(24), torch.arange(1, 9).double() / 9, torch.ones(24)])
+    torch.testing.assert_close(found, rise[:, None] * rise, rtol=1e-14, atol=0)
+
+
 def test_local_network_inside():
     """Away from the border a 3 x 3 mean is the same as on the whole image if tiles overlap by 2."""
     x = torch.rand(1, 1, 64, 64, generator=generator_from(2), dtype=torch.float64)
