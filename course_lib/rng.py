@@ -10,7 +10,11 @@ def normal_like(x: Tensor, generator: Generator) -> Tensor:
 
     The numbers are drawn on the generator's own device, so a CPU generator gives the same
     picture on every machine.
+
+    Raises:
+        TypeError: no generator.
     """
+    check_generator("normal_like", generator)
     draw = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
     return draw.to(x.device)
 

@@ -1,10 +1,12 @@
 """Draws that are functions of (seed, index, column): the foundation of the endless worlds."""
 
+import inspect
+
 import pytest
 import torch
 from scipy.stats import kstest
 
-from course_lib.rng import counter_normal, counter_uniform
+from course_lib.rng import check_generator, counter_normal, counter_uniform, normal_like
 
 INDEX = torch.arange(200)
 
@@ -51,3 +53,11 @@ def test_uniform_range_and_odd_lengths():
 def test_negative_seed():
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         counter_uniform(-1, INDEX, 3)
+
+
+def test_a_missing_generator_is_refused():
+    """None would silently mean the global seed."""
+    with pytest.raises(TypeError):
+        normal_like(torch.zeros(3), None)
+    with pytest.raises(TypeError, match=r"f: expected a torch\.Generator, got NoneType"):
+        inspect.unwrap(check_generator)("f", None)

@@ -326,3 +326,9 @@ def test_bad_input(crops):
             d.resolution_loss(crops, fraction)
     with pytest.raises(ValueError, match=r"unknown kinds \['fire'\]\. There are: stains"):
         d.structured(crops, generator=g, kinds=("dust", "fire"))
+
+
+@pytest.mark.parametrize("damage", [*d.PRESETS.values(), *d.KINDS.values(), d.unstructured])
+def test_a_missing_generator_is_refused(crops, damage):
+    with pytest.raises(TypeError):
+        damage(crops, generator=None)

@@ -13,18 +13,18 @@ from course_lib.rng import check_generator
 PerImage = float | int | Tensor  # one value for all pictures, or (B,)
 
 
-def check_pictures(caller: str, x: Tensor, generator: Generator | None = None) -> None:
+def check_pictures(caller: str, x: Tensor, *generators: Generator) -> None:
     """Refuse what is not a batch of pictures of at least 16 x 16 pixels, and a wrong generator."""
     if x.ndim != 4 or not x.is_floating_point() or min(x.shape[-2:]) < 16:
         raise ValueError(
             f"{caller}: expected floating-point pictures (B, C, H, W) with H, W >= 16, got "
             f"{tuple(x.shape)} of {x.dtype}. For one picture, try x[None]."
         )
-    if generator is not None:
+    for generator in generators:
         check_generator(caller, generator)
 
 
-def per_image(caller: str, name: str, value: PerImage, x: Tensor, low: float = 0) -> Tensor:
+def one_each(caller: str, name: str, value: PerImage, x: Tensor, low: float = 0) -> Tensor:
     """The parameter as (B, 1, 1, 1), or (1, 1, 1, 1) if all pictures share it.
 
     Raises:

@@ -12,7 +12,7 @@ from course_lib.data.degradations._batches import (
     check_pictures,
     clouds,
     filter_each,
-    per_image,
+    one_each,
     uniform,
 )
 from course_lib.rng import normal_like
@@ -23,14 +23,14 @@ SEPIA = (1.0, 0.86, 0.62)  # what white paper becomes, red, green, blue
 def gaussian_noise(x: Tensor, sigma: PerImage, *, generator: Generator) -> Tensor:
     """x + e with e ~ N(0, sigma^2), clipped to [0, 1]."""
     check_pictures("gaussian_noise", x, generator)
-    sigma = per_image("gaussian_noise", "sigma", sigma, x)
+    sigma = one_each("gaussian_noise", "sigma", sigma, x)
     return (x + sigma * normal_like(x, generator)).clamp(0, 1)
 
 
 def speckle(x: Tensor, sigma: PerImage, *, generator: Generator) -> Tensor:
     """x (1 + e) with e ~ N(0, sigma^2), clipped to [0, 1]: noise that spares the blacks."""
     check_pictures("speckle", x, generator)
-    sigma = per_image("speckle", "sigma", sigma, x)
+    sigma = one_each("speckle", "sigma", sigma, x)
     return (x * (1 + sigma * normal_like(x, generator))).clamp(0, 1)
 
 
@@ -42,8 +42,8 @@ def salt_and_pepper(
     Of these a fraction `salt` is white, and the rest is black.
     """
     check_pictures("salt_and_pepper", x, generator)
-    amount = per_image("salt_and_pepper", "amount", amount, x)
-    salt = per_image("salt_and_pepper", "salt", salt, x)
+    amount = one_each("salt_and_pepper", "amount", amount, x)
+    salt = one_each("salt_and_pepper", "salt", salt, x)
     lot = uniform(x, 0, 1, generator, (1, *x.shape[-2:]))
     return torch.where(lot < amount, (lot < amount * salt).to(x), x)
 
@@ -55,7 +55,7 @@ def film_grain(x: Tensor, photons: PerImage, *, generator: Generator) -> Tensor:
     grows the grain vanishes.
     """
     check_pictures("film_grain", x, generator)
-    photons = per_image("film_grain", "photons", photons, x, low=1)
+    photons = one_each("film_grain", "photons", photons, x, low=1)
     mean = (photons * x).to(generator.device)
     counts = torch.poisson(mean, generator=generator).to(x.device)
     line = torch.tensor([0.5, 1, 0.5], dtype=x.dtype, device=x.device)
@@ -71,8 +71,8 @@ def gaussian_blur(x: Tensor, std: PerImage, size: PerImage = 7) -> Tensor:
     Weights sum to 1, so constants stay. Beyond the border the picture repeats its edge.
     """
     check_pictures("gaussian_blur", x)
-    std = per_image("gaussian_blur", "std", std, x)[..., 0]
-    size = per_image("gaussian_blur", "size", size, x, low=1)[..., 0]
+    std = one_each("gaussian_blur", "std", std, x)[..., 0]
+    size = one_each("gaussian_blur", "size", size, x, low=1)[..., 0]
     if (size % 2 != 1).any():
         raise ValueError(f"gaussian_blur: sizes must be odd, got {size.flatten().tolist()[:4]}.")
     radius = int(size.max()) // 2
@@ -89,8 +89,8 @@ def motion_blur(x: Tensor, length: PerImage, angle: PerImage) -> Tensor:
     Length 0 changes nothing. Angle 0 is horizontal, and positive angles turn downwards.
     """
     check_pictures("motion_blur", x)
-    length = per_image("motion_blur", "length", length, x)[..., 0]
-    angle = per_image("motion_blur", "angle", angle, x, low=-torch.inf)[..., 0]
+    length = one_each("motion_blur", "length", length, x)[..., 0]
+    angle = one_each("motion_blur", "angle", angle, x, low=-torch.inf)[..., 0]
     radius = int(length.max().item() / 2 + 1)
     offset = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     dx, dy = offset, offset[:, None]
@@ -116,7 +116,7 @@ def resolution_loss(x: Tensor, fraction: PerImage, nearest: bool | Tensor = Fals
         ValueError: a fraction that leaves no pixel, or above 1.
     """
     check_pictures("resolution_loss", x)
-    fraction = per_image("resolution_loss", "fraction", fraction, x).expand(len(x), 1, 1, 1)
+    fraction = one_each("resolution_loss", "fraction", fraction, x).expand(len(x), 1, 1, 1)
     if (fraction > 1).any() or (fraction * min(x.shape[-2:]) < 1).any():
         raise ValueError(
             "resolution_loss: fractions must leave at least one pixel and be at most 1, got "
@@ -151,7 +151,7 @@ def _shrink_and_enlarge(side: int, shrunk: int, nearest: bool) -> Float[Tensor, 
 def fading(x: Tensor, strength: PerImage) -> Tensor:
     """Old prints: blacks become grey, whites dull, colours turn to sepia; strength 0 to 1."""
     check_pictures("fading", x)
-    strength = per_image("fading", "strength", strength, x).clamp(max=1)
+    strength = one_each("fading", "strength", strength, x).clamp(max=1)
     faded = 0.35 + 0.55 * x
     if x.shape[1] == 3:
         paper = torch.tensor(SEPIA, dtype=x.dtype, device=x.device)[:, None, None]
@@ -162,7 +162,7 @@ def fading(x: Tensor, strength: PerImage) -> Tensor:
 def vignette(x: Tensor, strength: PerImage, *, generator: Generator) -> Tensor:
     """Darker towards the corners and in clouds, by up to `strength` (0 to 1), multiplicatively."""
     check_pictures("vignette", x, generator)
-    strength = per_image("vignette", "strength", strength, x).clamp(max=1)
+    strength = one_each("vignette", "strength", strength, x).clamp(max=1)
     y, c = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
     corners = (y[:, None] ** 2 + c**2) / 2
     lost = (0.7 * corners + 0.3 * torch.sigmoid(2 * clouds(x, 4, generator))).clamp(0, 1)
@@ -172,15 +172,15 @@ def vignette(x: Tensor, strength: PerImage, *, generator: Generator) -> Tensor:
 def banding(x: Tensor, strength: PerImage, *, generator: Generator) -> Tensor:
     """A scanner with unequal sensors: each row is multiplied by 1 + strength * e; clipped."""
     check_pictures("banding", x, generator)
-    strength = per_image("banding", "strength", strength, x)
+    strength = one_each("banding", "strength", strength, x)
     return (x * (1 + strength * normal_like(x[:, :1, :, :1], generator))).clamp(0, 1)
 
 
 def halftone(x: Tensor, strength: PerImage, period: PerImage) -> Tensor:
     """A newspaper's screen of dots at 45 degrees, `period` pixels apart, mixed in by `strength`."""
     check_pictures("halftone", x)
-    strength = per_image("halftone", "strength", strength, x).clamp(max=1)
-    period = per_image("halftone", "period", period, x, low=2)
+    strength = one_each("halftone", "strength", strength, x).clamp(max=1)
+    period = one_each("halftone", "period", period, x, low=2)
     y, c = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
     turn = 2**0.5 * torch.pi / period
     screen = 0.5 + 0.25 * (torch.cos(turn * (y[:, None] + c)) + torch.cos(turn * (y[:, None] - c)))

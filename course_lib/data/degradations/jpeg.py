@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from course_lib.data.degradations._batches import PerImage, check_pictures, per_image
+from course_lib.data.degradations._batches import PerImage, check_pictures, one_each
 
 # Quantisation tables at quality 50: ITU-T T.81 (1992), annex K.1.
 LUMINANCE = (
@@ -66,7 +66,7 @@ def jpeg(x: Tensor, quality: PerImage) -> Tensor:
     jidctint.c, jcparam.c).
     """
     check_pictures("jpeg", x)
-    quality = per_image("jpeg", "quality", quality, x, low=1).double().round()
+    quality = one_each("jpeg", "quality", quality, x, low=1).double().round()
     if x.shape[1] not in (1, 3) or (quality > 100).any():
         raise ValueError(
             f"jpeg: expected 1 or 3 channels and quality 1 to 100, got {x.shape[1]} channels and "

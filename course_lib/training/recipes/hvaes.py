@@ -15,7 +15,7 @@ from course_lib.models.vae import reparameterise
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
 from course_lib.training.settings import Settings
 
 OPENING = {8: 0.02, 16: 0.1}  # part of the training after which groups begin to open
@@ -142,9 +142,7 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
         found[f"kept_{side}"] = (kept, f"dB, posterior up to {side} x {side}, then prior means")
     found["reconstruction"] = (found[f"kept_{sides[-1]}"][0], "dB")
     found |= {f"rate_of_{i}": (nats, "nats per image") for i, nats in enumerate(rates.tolist())}
-    figures = {
-        key: Figure(value, unit, "held-out images", n) for key, (value, unit) in found.items()
-    }
+    figures = figures_of(found, n)
     for temperature in TEMPERATURES:
         drawn = average_pairwise_distance(model.sample(n, temperature))
         spread = (drawn / average_pairwise_distance(x)).item()

@@ -21,7 +21,7 @@ from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.objective import Objective
 from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
 from course_lib.training.settings import Settings
 
 IMG_SIZE = (1, 64, 64)
@@ -83,10 +83,7 @@ def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], 
                 "mean square, 4 draws",
             ),
         }
-        return {
-            key: Figure(value, unit, "held-out images", len(x))
-            for key, (value, unit) in found.items()
-        }
+        return figures_of(found, len(x))
 
     return evaluate
 

@@ -12,7 +12,7 @@ from course_lib.models.vae import gaussian, reparameterise
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
 from course_lib.training.settings import Settings
 
 
@@ -67,9 +67,7 @@ def evaluate(vae: StructuredVAE, held_out: Dataset) -> dict[str, Figure]:
         "gain": (gain.item(), "bits per dimension"),
         "largest_residual_drawn": (torch.cat(worst).quantile(0.9).item(), "9 of 10 draws"),
     }
-    return {
-        key: Figure(value, unit, "held-out images", len(x)) for key, (value, unit) in found.items()
-    }
+    return figures_of(found, len(x))
 
 
 def structured_recipe(name: str, description: str, *, base: str, **changes: Any) -> Recipe:
