@@ -15,9 +15,9 @@ def save(images: Tensor, path: Path, columns: int = 8, scale: int = 2) -> None:
 
     Args:
         images: (N, C, H, W) with C = 1 (grey) or 3 (colour).
-        path: where to; an old file there is replaced whole.
-        columns: images in a row.
-        scale: each pixel becomes a square of this side.
+        path: file to write; an old one is replaced whole.
+        columns: number of images in a row.
+        scale: side of the square that each pixel becomes.
 
     Raises:
         ValueError: another shape, or no image.

@@ -17,14 +17,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run; the only one of them, if not said otherwise."""
+    """The processes of a run; by default this one alone."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def share(self, shards: int) -> range:

@@ -1,4 +1,4 @@
-"""What a run tells: a line of figures now and then, and a bar for whoever watches."""
+"""The log of a run, one line of figures every few steps, and its progress bar."""
 
 import json
 import time
@@ -19,11 +19,11 @@ class Progress:
     loss have none), and a line can be added without reading the others.
 
     Args:
-        path: the log. It is written anew from what was told before, which drops the lines of
-            steps that a resumed run is about to repeat.
-        settings: of the run.
-        step: where the run stands.
-        told: what `state` returned then; None at the start.
+        path: file of the log. It is written anew from the saved lines, which drops those of steps
+            that a resumed run is about to repeat.
+        settings: numbers of the run.
+        step: number of steps that are done.
+        saved: what `state` returned then; None at the start.
         write: whether this process writes the file.
         show: whether it draws a bar, if there is a terminal.
     """
@@ -33,16 +33,16 @@ class Progress:
         path: Path,
         settings: Settings,
         step: int,
-        told: Mapping[str, Any] | None,
+        saved: Mapping[str, Any] | None,
         *,
         write: bool,
         show: bool,
     ) -> None:
-        told = told or {"seconds": 0.0, "history": [], "window": _empty_window()}
+        saved = saved or {"seconds": 0.0, "history": [], "window": _empty_window()}
         self.path, self.settings, self.write = path, settings, write
-        self.history, self.window = list(told["history"]), dict(told["window"])
+        self.history, self.window = list(saved["history"]), dict(saved["window"])
         self.mark = (step, time.perf_counter())
-        self.start = self.mark[1] - told["seconds"]
+        self.start = self.mark[1] - saved["seconds"]
         if write:
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in self.history))
         self.bar = tqdm(
@@ -65,7 +65,7 @@ class Progress:
         return time.perf_counter() - self.start
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of the log."""
+        """Entries of the saved run that belong to the log."""
         return {"seconds": self.seconds, "history": self.history, "window": self.window}
 
     def add(self, step: int, figures: dict[str, float] | None, skipped: int) -> None:

@@ -21,21 +21,22 @@ class Settings:
 
     Args:
         steps: number of updates.
-        batch_size: images of the joint batch of a step, over all shards and processes.
-        shards: equal parts in which the joint batch is computed, their gradients summed. With
-            several processes each takes its share; 1 then means one per process.
-        learning_rate: of Adam, after `warm_up` steps of linear growth (half of the steps at most);
-            then it falls to zero along a cosine.
-        betas: of Adam.
-        weight_decay: decoupled (AdamW); 0 is plain Adam.
+        batch_size: number of images in the joint batch of a step, over all shards and processes.
+        shards: number of equal parts in which the joint batch is computed, their gradients
+            summed. With several processes each takes its share; 1 then means one per process.
+        learning_rate: step size of Adam after `warm_up` steps of linear growth (no more than half
+            of all steps); then it falls to zero along a cosine.
+        betas: decay rates of Adam's two averages.
+        weight_decay: decoupled decay rate (AdamW); 0 is plain Adam.
+        warm_up: number of steps of linear growth.
         ema_decay: the averaged weights move by 1 - min(ema_decay, (1 + t) / (10 + t)) at step t.
-        clip_norm: the gradient is shortened to this Euclidean norm; inf never does.
-        skip_norm: an update whose gradient is longer than this is skipped, as one with a loss or
-            gradient that is not finite; None never does.
+        clip_norm: largest Euclidean norm of the gradient, which is shortened to it.
+        skip_norm: norm of the gradient above which an update is skipped, as one with a loss or
+            gradient that is not finite; None for no limit.
         precision: "auto" computes in bfloat16 where the hardware multiplies in it (autocast:
             the weights stay float32), in float32 elsewhere.
-        seed: of the order of the data and of the draws in the loss.
-        save_every, sheet_every, log_every: in steps.
+        seed: seed of the order of the data and of the draws in the loss.
+        save_every, sheet_every, log_every: numbers of steps.
 
     Raises:
         ValueError: a number out of its range, or a batch that does not split into equal shards.
@@ -104,18 +105,18 @@ class Settings:
         return self.learning_rate * (1 + cos(pi * (step - warm_up) / (self.steps - warm_up))) / 2
 
     def ema_decay_at(self, step: int) -> float:
-        """Short memory at first, so that the average soon forgets the weights of the start."""
+        """Decay of the average at `step`: short memory at first, to forget the first weights."""
         return min(self.ema_decay, (1 + step) / (10 + step))
 
     def indices(self, step: int, n: int) -> Tensor:
-        """Which of n samples update `step` sees, (batch_size,): all of them, epoch by epoch."""
+        """Numbers of the samples that update `step` sees, (batch_size,): all n in each epoch."""
         position = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epoch, place = np.divmod(position, n)
         orders = [_shuffled(self.seed, int(e), n)[place[epoch == e]] for e in np.unique(epoch)]
         return torch.cat(orders)
 
     def generator(self, step: int, shard: int, player: int, device: torch.device) -> Generator:
-        """The source of the draws in one loss: a function of its arguments and the seed alone."""
+        """Generator of the draws in one loss: a function of its arguments and the seed alone."""
         return Generator(device).manual_seed(_mix(self.seed, 1, step, shard, player))
 
 

@@ -34,10 +34,10 @@ class RelativisticGame(Objective):
 
     The discriminator minimises softplus(D(G(z)) - D(x)), the generator softplus(D(x) - D(G(z))).
     A generator that draws one perfect image gains nothing where real images of other kinds score
-    as high: in theory no bad local minimum is left in which modes are dropped. Both laws also pay
-    penalty / 2 |grad D|^2, at real images (R1) and drawn ones (R2), without which the game does
-    not converge even near its end. The penalty is the dear part (a derivative of a derivative),
-    so that it is estimated on an eighth of the batch.
+    as high: in theory no bad local minimum is left in which modes are dropped. The discriminator
+    also pays penalty / 2 |grad D|^2, at real images (R1) and at drawn ones (R2), without which the
+    game does not converge even near its end. The penalty is the costly part (a derivative of a
+    derivative), so that it is estimated on an eighth of the batch.
 
     Source: Jolicoeur-Martineau 2019, arXiv:1807.00734; Mescheder, Geiger & Nowozin 2018,
     arXiv:1801.04406 (penalties); Huang, Gokaslan, Kuleshov & Tompkin 2024, arXiv:2501.05441.

@@ -1,4 +1,4 @@
-"""What a recipe is: everything that turns one command into one file of weights."""
+"""A recipe: all that turns one command into one file of weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,19 +27,23 @@ def figures_of(found: Mapping[str, tuple[float, str]], n: int) -> dict[str, Figu
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `name`.safetensors comes about.
+    """All that makes `name`.safetensors.
 
     Args:
-        architecture: a key of `models.pretrained.ARCHITECTURES`; with its arguments.
-        data: the set that it is trained on by default, as `data.worlds.load_world` names it.
-        n_images: how many of it.
-        held_out: the world whose test images measure it, and how many of them.
+        name: name of the weights.
+        description: one line for the card.
+        architecture: a key of `models.pretrained.ARCHITECTURES`.
+        arguments: those of the architecture.
+        data: set of the training, as `data.worlds.load_world` names it.
+        n_images: number of its images.
+        held_out: world whose test images measure the model, and their number.
         objective: from the model and a few held-out images (for the contact sheet) to what the
             loop minimises.
         evaluate: from the trained model and the held-out set to the figures of the card.
+        settings: numbers of the run.
         prepare: from the set of images to what the objective expects (labels, for instance).
         start: changes the fresh weights of the model, for instance to those of a simpler one.
-        base: weights of which the model keeps most; only what differs is written.
+        base: name of weights of which the model keeps most; only what differs is written.
         left_out: parts of the model that nothing needs after training: they are not written.
         evaluate_training: further figures, from the model, the held-out and the training set.
     """
