@@ -39,8 +39,7 @@ from timing import interleaved_medians
 from torch import Tensor
 
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
-from course_lib.results import Result, store_results
-from course_lib.results.registry import machine
+from course_lib.results import Result, machine, store_results
 from course_lib.rng import generator_from
 
 SIDE, PIXELS = 64, 512**2

@@ -39,8 +39,7 @@ from course_lib.operators import (
     gaussian_kernel,
     motion_kernel,
 )
-from course_lib.results import Result, store_results
-from course_lib.results.registry import machine
+from course_lib.results import Result, machine, store_results
 from course_lib.solvers import conjugate_gradient
 
 make_torchvision_importable()

@@ -32,8 +32,7 @@ from course_lib.diffusion import (
 from course_lib.diffusion.samplers import noise_levels
 from course_lib.exact import StationaryGaussian, power_law
 from course_lib.models import load_pretrained
-from course_lib.results import Result, store_results
-from course_lib.results.registry import machine
+from course_lib.results import Result, machine, store_results
 from course_lib.rng import generator_from
 
 SIDES, IMAGES, TOLERANCE = (16, 32), 8, 1e-5

@@ -18,8 +18,7 @@ from skimage.metrics import structural_similarity
 
 from course_lib.metrics import ssim
 from course_lib.metrics.torchvision_shim import make_torchvision_importable
-from course_lib.results import Result, store_results
-from course_lib.results.registry import machine
+from course_lib.results import Result, machine, store_results
 
 make_torchvision_importable()
 from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: E402

@@ -12,9 +12,16 @@ from tqdm import tqdm
 
 from course_lib.book.chapters import find_chapter, find_chapters
 from course_lib.project import CourseError
-from course_lib.results import budget, compare, compute, experiments, load_results
-from course_lib.results.contract import results_path, store_results
-from course_lib.results.registry import Change
+from course_lib.results import (
+    Change,
+    budget,
+    compare,
+    compute,
+    experiments,
+    load_results,
+    results_path,
+    store_results,
+)
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 data_app = typer.Typer(help="Images that were rendered or decoded and kept.", no_args_is_help=True)

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from course_lib.book.budgets import Budget, load_budgets, store_budget
 from course_lib.book.chapters import Chapter
 from course_lib.project import CourseError, write_atomically
-from course_lib.results.registry import machine
+from course_lib.results import machine
 
 CELL_TIMEOUT = 600  # seconds
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}

@@ -7,8 +7,7 @@ from course_lib.book.budgets import load_budgets
 from course_lib.book.chapters import chapters
 from course_lib.models import available, read_card
 from course_lib.project import CourseError, course_root, write_atomically
-from course_lib.results import Result, Results, load_results
-from course_lib.results.contract import stored_names
+from course_lib.results import Result, Results, load_results, stored_names
 
 START, END = "<!-- chapters:start -->", "<!-- chapters:end -->"
 RESULTS_INTRO = """# Stored numbers

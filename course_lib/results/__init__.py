@@ -5,13 +5,33 @@ Experiments (`course_lib/experiments/<slug>.py`) compute, `course results <chapt
 cheap.
 """
 
-from course_lib.results.contract import Result, Results, load_results, store_results
+from course_lib.results.comparison import Change, compare
 from course_lib.results.registry import (
     Experiment,
     budget,
-    compare,
     compute,
     experiment,
     experiments,
+    machine,
 )
+from course_lib.results.result import Result, Results
+from course_lib.results.storage import load_results, results_path, store_results, stored_names
 from course_lib.results.table import Table
+
+__all__ = [
+    "Change",
+    "Experiment",
+    "Result",
+    "Results",
+    "Table",
+    "budget",
+    "compare",
+    "compute",
+    "experiment",
+    "experiments",
+    "load_results",
+    "machine",
+    "results_path",
+    "store_results",
+    "stored_names",
+]

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from joblib import cpu_count
 
 from course_lib.project import CourseError
-from course_lib.results.contract import Result
+from course_lib.results.result import Result
 
 BUDGETS = ("smoke", "class", "full")
-Change = tuple[str, Result | None, Result | None]
 _REGISTRY: dict[str, dict[str, "Experiment"]] = {}
 
 
@@ -70,21 +69,3 @@ def machine() -> str:
     """This machine in words that say nothing private: cores, architecture, version of torch."""
     torch_version = metadata.version("torch").split("+")[0]
     return f"{cpu_count()} cores, {platform.machine()}, torch {torch_version}"
-
-
-def compare(stored: Iterable[Result], measured: Iterable[Result]) -> list[Change]:
-    """Status, stored and measured result of every name.
-
-    The status is "same", "moved", "new", "gone", or "shown" for what is not compared: a number
-    without a tolerance, or one that was stored at another budget.
-    """
-    old, new = ({result.name: result for result in results} for results in (stored, measured))
-    return [(_status(old.get(n), new.get(n)), old.get(n), new.get(n)) for n in {**old, **new}]
-
-
-def _status(old: Result | None, new: Result | None) -> str:
-    if old is None or new is None:
-        return "new" if old is None else "gone"
-    if old.tolerance is None or old.budget != new.budget:
-        return "shown"
-    return "same" if old.agrees_with(new) else "moved"

@@ -59,22 +59,15 @@ def make_table(
     columns: list[str],
     fmt: str,
     best: str | None,
-    best_in: str,
     missing: str | None,
 ) -> Table:
-    """Format the values (None prints as `missing`) and mark the best of each column or row."""
-    if best not in (None, "max", "min") or best_in not in ("column", "row"):
-        raise CourseError(
-            f"A table marks best='max', 'min' or None in each best_in='column' or 'row', "
-            f"got best={best!r}, best_in={best_in!r}."
-        )
+    """Format the values (None prints as `missing`) and mark the best of each column."""
+    if best not in (None, "max", "min"):
+        raise CourseError(f"A table marks best='max', 'min' or None, got best={best!r}.")
     cells = [[missing or "" if v is None else format(v, fmt) for v in line] for line in values]
-    places = [(i, j) for i, line in enumerate(values) for j, v in enumerate(line) if v is not None]
-    axis = 1 if best_in == "column" else 0
-
-    def is_best(place: tuple[int, int]) -> bool:
-        rivals = [values[i][j] for i, j in places if (i, j)[axis] == place[axis]]
-        winner = max(rivals) if best == "max" else min(rivals)
-        return cells[place[0]][place[1]] == format(winner, fmt)
-
-    return Table(rows, columns, cells, frozenset(filter(is_best, places)) if best else frozenset())
+    marked = set()
+    for j, column in enumerate(zip(*values, strict=True) if best else ()):
+        known = [value for value in column if value is not None]
+        winner = format(max(known) if best == "max" else min(known), fmt) if known else None
+        marked |= {(i, j) for i, line in enumerate(cells) if line[j] == winner}
+    return Table(rows, columns, cells, frozenset(marked))

@@ -22,7 +22,7 @@ from course_lib.experiments.likelihood import (
 from course_lib.fourier import filter_image, frequencies
 from course_lib.functionals import InvariantSparsity, SmoothedTV
 from course_lib.operators import Blur, mirror
-from course_lib.results.registry import experiments
+from course_lib.results import experiments
 from course_lib.rng import generator_from, normal_like
 
 IMG_SIZE = (1, 16, 16)

@@ -5,8 +5,7 @@ import pytest
 
 from course_lib.book.chapters import chapters
 from course_lib.book.pairs import pair_problems
-from course_lib.results import load_results
-from course_lib.results.contract import stored_names
+from course_lib.results import load_results, stored_names
 
 GLUED = "application/papermill.record/text/plain"
 by_name = {"ids": lambda chapter: chapter.name}

@@ -1,17 +1,12 @@
-"""The stored form of a number: its fields, its file, and what is refused when the file is read."""
+"""A measured number with its provenance, and the numbers of one chapter."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
-from pathlib import Path
-from typing import Any
 
-from course_lib.project import CourseError, course_root, write_atomically
+from course_lib.project import CourseError
 from course_lib.results.table import Table, make_table
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,6 @@ class Results(Mapping[str, Result]):
         name: str = "{row}_{column}",
         fmt: str = ".2f",
         best: str | None = None,
-        best_in: str = "column",
         missing: str | None = None,
     ) -> Table:
         """Numbers side by side.
@@ -110,8 +104,7 @@ class Results(Mapping[str, Result]):
             rows, columns: key in the result's name -> label in the table.
             name: how a row's and a column's key make a result's name.
             fmt: format of one number.
-            best: "max" or "min" sets the best value in bold.
-            best_in: "column" or "row", among which values the best is sought.
+            best: "max" or "min" sets the best value of each column in bold.
             missing: what to print where no number is stored; None makes that an error.
         """
 
@@ -120,80 +113,4 @@ class Results(Mapping[str, Result]):
 
         values = [[lookup(name.format(row=r, column=c)) for c in columns] for r in rows]
         labels = list(rows.values()), list(columns.values())
-        return make_table(values, *labels, fmt, best, best_in, missing)
-
-
-def stored_names() -> list[str]:
-    """Every chapter, or other source of numbers, that has a results file."""
-    folder = course_root() / "book" / "results"
-    return sorted(path.stem for path in folder.glob("*.json") if path.stem != "budgets")
-
-
-def results_path(chapter: str) -> Path:
-    """The file of a chapter's numbers."""
-    return course_root() / "book" / "results" / f"{chapter}.json"
-
-
-def store_results(chapter: str, results: list[Result]) -> Path:
-    """Write a chapter's numbers; duplicates are refused, a killed run leaves the old file."""
-    document = {
-        "schema": SCHEMA,
-        "chapter": chapter,
-        "results": [asdict(result) for result in Results(chapter, results).values()],
-    }
-    path = results_path(chapter)
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text + "\n")
-    return path
-
-
-def load_results(chapter: str) -> Results:
-    """Read and check `book/results/<chapter>.json`."""
-    path = results_path(chapter)
-    if not path.exists():
-        raise CourseError(
-            f"No stored results for {chapter!r} (looked for {path}). "
-            f"Stored: {', '.join(stored_names()) or 'none'}. "
-            f"Compute them with: course results {chapter} --store, or set COURSE_ROOT to the "
-            "folder of the course."
-        )
-    return parse_results(path.read_text(encoding="utf-8"), where=path.name)
-
-
-def parse_results(text: str, where: str) -> Results:
-    """Check a results document and return its numbers; `where` names it in the messages."""
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CourseError(f"{where} is not JSON: {error}.") from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise CourseError(f'{where}: expected an object with "schema": {SCHEMA}. Store it again.')
-    if lacking := {"chapter", "results"} - document.keys():
-        raise CourseError(f"{where}: missing {sorted(lacking)}.")
-    return Results(
-        document["chapter"],
-        [_parse(entry, f"{where}, entry {i}") for i, entry in enumerate(document["results"])],
-    )
-
-
-def _parse(entry: Any, where: str) -> Result:
-    expected = {field.name for field in fields(Result)}
-    if not isinstance(entry, dict) or (expected ^ entry.keys()):
-        found = entry.keys() if isinstance(entry, dict) else set()
-        raise CourseError(
-            f"{where}: missing {sorted(expected - found)}, unknown {sorted(found - expected)}."
-        )
-    number = (int, float)
-    optional = type(None)
-    kinds = {"value": number, "tolerance": (*number, optional), "n": int, "seed": (int, optional)}
-    for key in sorted(expected):
-        if not isinstance(entry[key], kinds.get(key, str)) or isinstance(entry[key], bool):
-            raise CourseError(f"{where}: {key} has the wrong type, got {entry[key]!r}.")
-    if not entry["command"]:
-        raise CourseError(f"{where}: a number without a command is not a measurement.")
-    tolerance = entry["tolerance"]
-    floats = {
-        "value": float(entry["value"]),
-        "tolerance": None if tolerance is None else float(tolerance),
-    }
-    return Result(**(entry | floats))
+        return make_table(values, *labels, fmt, best, missing)
