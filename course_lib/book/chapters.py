@@ -20,14 +20,17 @@ class Chapter:
 
     @property
     def number(self) -> int:
+        """As in 3."""
         return int(self.name.split("_")[0])
 
     @property
     def slug(self) -> str:
+        """As in "tychonov_wiener"."""
         return self.name.split("_", 1)[1]
 
     @property
     def notebook(self) -> Path:
+        """The executed twin, beside the source."""
         return self.source.with_suffix(".ipynb")
 
     @property

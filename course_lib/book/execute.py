@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import jupytext
 import nbformat
@@ -114,8 +115,9 @@ def _environment() -> dict[str, str]:
 
 def _usage(client: NotebookClient) -> tuple[float, int]:
     """CPU seconds and peak resident size of the kernel, asked of the kernel itself."""
-    request = client.kc.execute("", silent=True, user_expressions={"usage": USAGE})
-    reply = client.wait_for_reply(request)
+    kernel: Any = client.kc
+    request = kernel.execute("", silent=True, user_expressions={"usage": USAGE})
+    reply: Any = client.wait_for_reply(request)
     return literal_eval(reply["content"]["user_expressions"]["usage"]["data"]["text/plain"])
 
 

@@ -14,6 +14,7 @@ from course_lib.operators import (
     Downsampling,
     GaussianNoise,
     Inpainting,
+    LinearOperator,
     Tomography,
     bicubic_kernel,
     motion_kernel,
@@ -30,6 +31,7 @@ from course_lib.solvers import (
 )
 
 SIDE = 192
+Restored = tuple[Tensor, Tensor, str]  # measured, restored, PSNR in words
 
 
 def gallery() -> CourseFigure:
@@ -49,15 +51,17 @@ def gallery() -> CourseFigure:
     )
 
 
-def deblurred() -> tuple[Tensor, Tensor, str]:
+def deblurred() -> Restored:
+    """Motion blur, by Tychonov with the weight of generalised cross-validation."""
     x = load_photo("coffee", SIDE, colour=True)
-    op = Blur(motion_kernel(13, 0.4), tuple(x.shape[1:]), GaussianNoise(0.01))
+    op = Blur(motion_kernel(13, 0.4), (3, SIDE, SIDE), GaussianNoise(0.01))
     y = op(x, generator=generator_from(1))
     weight, _ = generalised_cross_validation(op, y, torch.logspace(-4, 0, 41))
     return _scored(y, tychonov(op, y, weight).x, x)
 
 
-def inpainted() -> tuple[Tensor, Tensor, str]:
+def inpainted() -> Restored:
+    """A quarter of the pixels, joined by the smoothest image through them."""
     x = load_photo("chelsea", SIDE, colour=True)
     seen = torch.rand(1, SIDE, SIDE, generator=generator_from(2)) < 0.25
     op = Inpainting(seen.expand(3, -1, -1))
@@ -66,14 +70,16 @@ def inpainted() -> tuple[Tensor, Tensor, str]:
     return _scored(y, sheet.x, x)
 
 
-def enlarged() -> tuple[Tensor, Tensor, str]:
+def enlarged() -> Restored:
+    """A sensor of a third of the resolution."""
     x = load_photo("astronaut", SIDE, colour=True)
-    op = Downsampling(tuple(x.shape[1:]), 3, bicubic_kernel(3), GaussianNoise(0.005))
+    op = Downsampling((3, SIDE, SIDE), 3, bicubic_kernel(3), GaussianNoise(0.005))
     y = op(x, generator=generator_from(3))
     return _scored(y, _smoothest(op, y, 0.001), x)
 
 
-def reconstructed() -> tuple[Tensor, Tensor, str]:
+def reconstructed() -> Restored:
+    """Sixty X-ray views, drawn as they are measured: one row a view."""
     x = load_photo("grace_hopper", SIDE)
     op = Tomography((1, SIDE, SIDE), 60, GaussianNoise(0.3))
     y = op(x, generator=generator_from(4))
@@ -82,13 +88,13 @@ def reconstructed() -> tuple[Tensor, Tensor, str]:
     return _scored(views / views.max(), _smoothest(op, y, 1.0), x)
 
 
-def _smoothest(op, y: Tensor, lam: float) -> Tensor:
+def _smoothest(op: LinearOperator, y: Tensor, lam: float) -> Tensor:
     """argmin_u 1/2 |A u - y|^2 + lam |grad u|^2, where there is no closed form."""
     f = LeastSquares(op, y) + Tychonov(lam)
     return conjugate_gradient(f.hvp, op.A_adjoint(y), rtol=1e-5).x
 
 
-def _scored(measured: Tensor, restored: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, str]:
+def _scored(measured: Tensor, restored: Tensor, truth: Tensor) -> Restored:
     return measured, restored, f"restored, {psnr(restored, truth).item():.1f} dB"
 
 

@@ -30,5 +30,6 @@ def refuse_failed_cells(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the refusal with Sphinx."""
     app.connect("builder-inited", refuse_failed_cells)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -71,6 +71,6 @@ def check_energy_score(score: Callable[[Tensor, Tensor], float]) -> tuple[bool, 
     # Two samples, 2 apart, the truth on one of them: (0 + 2) / 2 - 2 / 2 = 0.
     pair = torch.tensor([[0.0], [2.0]]).double()
     exact -= float(score(pair, pair[0]))
-    best = min(means, key=means.get)
+    best = min(means, key=lambda name: means[name])
     values = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
     return best == "true" and abs(exact - 1) <= 1e-12, f"mean scores: {values}"

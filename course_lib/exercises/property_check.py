@@ -31,7 +31,7 @@ class Verdict:
 
     passed: bool
     line: str
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def __bool__(self) -> bool:
         return self.passed
@@ -92,7 +92,7 @@ class PropertyCheck:
         return f"Hint {rung + 1}: {self.hints[rung]}"
 
     def _say(
-        self, passed: bool, mark: str, finding: str, error: Exception | None = None
+        self, passed: bool, mark: str, finding: str, error: BaseException | None = None
     ) -> Verdict:
         line = f"{mark} {self.title}: {finding}"
         print(line)

@@ -78,6 +78,7 @@ def plot_curves(
         bands: {label: (n,) half-widths}, error bands around the curves of these labels.
         dashed: labels of curves drawn thin, dashed and grey, such as a prediction.
     """
+    bands = bands or {}
     x, curves = _values(x), {label: _values(y) for label, y in curves.items()}
     for label, y in curves.items():
         if len(y) != len(x):
@@ -90,7 +91,7 @@ def plot_curves(
     for label, y in curves.items():
         thin = {"color": INK, "linestyle": "--", "linewidth": 1.2} if label in dashed else {}
         (line,) = axes.plot(x, y, label=label, **thin)
-        if label in (bands or {}):
+        if label in bands:
             half = _values(bands[label])
             axes.fill_between(x, y - half, y + half, color=line.get_color(), alpha=0.2, lw=0)
     looks = zip("os^Dv*", COLOURS[1:] + COLOURS[:1], strict=True)

@@ -139,7 +139,7 @@ def _panels(
     tall = [max(aspects[start : start + columns]) for start in range(0, len(arrays), columns)]
     height = round(cell * sum(tall) + rows * (0.19 * lines + 0.06), 2)
     figure = CourseFigure(figsize=(WIDTH, height))
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=tall).ravel()
     for panel in panels[len(arrays) :]:
         panel.remove()
@@ -179,7 +179,7 @@ def _draw_zoom(panel: Axes, array: np.ndarray, box: Box, scale: ColourScale) -> 
     inset_w, inset_h = factor * width / w, factor * height / h
     left = 0.0 if column + width / 2 > w / 2 else 1 - inset_w
     bottom = 0.0 if row + height / 2 < h / 2 else 1 - inset_h
-    inset = panel.inset_axes([left, bottom, inset_w, inset_h])
+    inset = panel.inset_axes((left, bottom, inset_w, inset_h))
     _draw_image(inset, array, 0.0 if factor < 1 else math.inf, scale)
     inset.set(xlim=(column - 0.5, column + width - 0.5), ylim=(row + height - 0.5, row - 0.5))
     inset.spines[:].set(visible=True, color=FRAME, linewidth=1.6)

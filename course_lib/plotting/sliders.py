@@ -64,7 +64,7 @@ def compare(
         ValueError: different or too large sizes, no alt text, no caption.
     """
     _check_words("compare", alt, caption, "the two pictures show")
-    labels = [
+    words = [
         ", ".join(filter(None, (label, psnr_text(image, truth))))
         for label, image in zip(labels, (before, after), strict=True)
     ]
@@ -75,7 +75,7 @@ def compare(
             f"compare: expected two images of one size, at most {LARGEST_SIDE} pixels a side, "
             f"got {(h, w)} and {size_after}. Crop or resize them first."
         )
-    left, right = map(escape, labels)
+    left, right = map(escape, words)
     html = BEFORE_AFTER.format(
         width=_width(w),
         left=left,
@@ -86,7 +86,7 @@ def compare(
         after=data_uri(pixels[1]),
     )
     pair = encode_png(joined(same_channels(pixels), axis=1))
-    return Slider(html, pair, f"Comparison of {labels[0]} with {labels[1]}: {caption}")
+    return Slider(html, pair, f"Comparison of {words[0]} with {words[1]}: {caption}")
 
 
 def film(frames: Any, labels: Sequence[str], *, alt: str, caption: str) -> Slider:

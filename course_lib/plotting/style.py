@@ -21,7 +21,7 @@ WIDTH = 7.0  # inches: 700 px on the page
 DPI = 100
 SHARPNESS = 1.5  # stored pixels a page pixel: crisp letters, and notebooks below 2 MB
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",

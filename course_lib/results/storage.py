@@ -83,6 +83,6 @@ def _parse(entry: Any, where: str) -> Result:
             raise CourseError(f"{where}: {key} has the wrong type, got {value!r}.")
     if not entry["command"]:
         raise CourseError(f"{where}: a number without a command is not a measurement.")
-    numbers = {key: entry[key] for key in ("value", "tolerance")}
-    floats = {key: None if value is None else float(value) for key, value in numbers.items()}
-    return Result(**(entry | floats))
+    for key in ("value", "tolerance"):  # JSON writes 2.0 as 2
+        entry[key] = None if entry[key] is None else float(entry[key])
+    return Result(**entry)
