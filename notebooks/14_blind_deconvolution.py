@@ -35,14 +35,14 @@ from course_lib.exercises import (
 )
 from course_lib.experiments.blind_deconvolution import (
     FAMILIES,
-    KERNEL_STEPS,
+    STAGE_STEPS,
     STAGES,
-    STEPS,
     blurred_pairs,
 )
 from course_lib.inference import (
     DenoiserPotential,
     JointHessian,
+    Stage,
     blind_deconvolution,
     coarse_to_fine,
     deconvolve,
@@ -274,7 +274,11 @@ print(
     f"predicted: image moves {dx.norm() / b.norm():.4f} |b|,"
     f" kernel {dh.norm() / b.norm():.4f} |b|"
 )
-options = STEPS | {"sigma": 0.05, "n_outer": 200, "kernel_steps": 5}
+options = {
+    "sigma": 0.05,
+    "stage": Stage(n_outer=200),
+    "alternation": STAGE_STEPS[13],
+}
 for size in (1e-2, 1e-3, 1e-4):
     found = blind_deconvolution(q, y_bar + size * b, (1, 5), h_bar, **options)
     step = size * b.norm()
@@ -414,10 +418,16 @@ wide = coarse_to_fine(
     stages=STAGES[9],
     init="wide",
     sigma=0.01,
-    **STEPS,
+    alternation=STAGE_STEPS[9],
 )
 narrow = blind_deconvolution(
-    denoiser, pairs.y, 9, "narrow", sigma=0.01, n_outer=60, **STEPS
+    denoiser,
+    pairs.y,
+    9,
+    "narrow",
+    sigma=0.01,
+    stage=Stage(n_outer=60),
+    alternation=STAGE_STEPS[9],
 )
 q = DenoiserPotential(denoiser, 0.02)
 known = deconvolve(q, pairs.y, pairs.kernel, sigma=0.01)
@@ -471,7 +481,7 @@ found = coarse_to_fine(
     stages=STAGES[13],
     sigma=0.01,
     snapshots=(0, 2, 5, 8, 16, 24, 40, 60, 80),
-    **STEPS | {"kernel_steps": KERNEL_STEPS[13]},
+    alternation=STAGE_STEPS[13],
 )
 
 

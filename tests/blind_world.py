@@ -11,7 +11,7 @@ from course_lib.exact import power_law
 from course_lib.fourier import half_spectrum_weights, squared_modulus
 from course_lib.functionals import SmoothedTV
 from course_lib.inference.blind_deconvolution import (
-    misfit,
+    data_fidelity,
 )
 from course_lib.operators import Blur
 from course_lib.rng import generator_from
@@ -69,7 +69,10 @@ def objective(q, x, kernel, basis, y):
     def F(v):
         image = v[: x.numel()].view_as(x)
         h = kernel + torch.tensordot(v[x.numel() :], basis, dims=1)[None]
-        return misfit(Blur(h, tuple(x.shape[1:])), image, y).sum() + SIGMA**2 * q.value(image).sum()
+        return (
+            data_fidelity(Blur(h, tuple(x.shape[1:])), image, y).sum()
+            + SIGMA**2 * q.value(image).sum()
+        )
 
     return F
 

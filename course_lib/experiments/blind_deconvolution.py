@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,19 +14,22 @@ from course_lib.exact import EmpiricalMixture, favourable_signal
 from course_lib.experiments.shared import mean, means
 from course_lib.functionals import SmoothedTV
 from course_lib.inference.blind_deconvolution import (
+    Alternation,
     BlindSolution,
     DenoiserPotential,
+    ImagePotential,
+    ImageStep,
     JointHessian,
-    KernelMisfit,
-    Potential,
+    KernelObjective,
+    KernelStep,
     Stage,
     blind_deconvolution,
     blind_richardson_lucy,
     coarse_to_fine,
+    data_fidelity,
     deconvolve,
     face_basis,
     kernel_of_known_image,
-    misfit,
     profile,
 )
 from course_lib.metrics import align, kernel_similarity, psnr
@@ -62,19 +64,12 @@ KERNELS: dict[int, dict[str, Callable[[int], Tensor]]] = {
     },
 }
 FAMILIES = tuple(KERNELS[9])
-PUBLISHED: dict[str, Any] = {"denoiser_sigma": LEVEL, "n_outer": 300, "n_inner": 10, "restart": 100}
-STEPS: dict[str, Any] = {
-    "n_inner": 1,
-    "restart": None,
-    "image_step": "proximal",
-    "momentum": True,
-    "kernel_steps": 3,
-}
-FAST: dict[str, Any] = STEPS | {"denoiser_sigma": LEVEL, "n_outer": 60}
+FAST = Alternation(ImageStep(), KernelStep(momentum=True), n_inner=1, n_kernel=3, restart=None)
 # By the side of the kernels. Images of 64 x 64 have four times as many pixels and kernels of
 # 13 x 13 twice as many taps: the data term is larger by as much, its Hessian worse conditioned.
 # The stages were chosen on pairs that no table shows: validation images, photographs 25 to 48.
-TURNS = {9: {"n_outer": 60, "kernel_steps": 3}, 13: {"n_outer": 120, "kernel_steps": 10}}
+TURNS = {9: 60, 13: 120}
+STEPS = {9: FAST, 13: replace(FAST, n_kernel=10)}
 RIDGES = {9: 0.3, 13: 1.0}  # where one is used throughout
 STAGES = {
     9: (*(Stage(s, 0.6, 10) for s in (0.05, 0.03, LEVEL)), Stage(LEVEL, 0.0, 30)),
@@ -84,11 +79,11 @@ STAGES = {
         Stage(LEVEL, 1.0, 20),
     ),
 }
-KERNEL_STEPS = {9: 3, 13: 5}  # in stages
+STAGE_STEPS = {9: FAST, 13: replace(FAST, n_kernel=5)}
 GAIN, SIMILARITY = 3.0, 0.85  # a pair with both, or more, is counted as a success
 TV_EPS = 0.01
 TV_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # sigma^2 lam, of which the best on other images is taken
-TV_OPTIONS = FAST | {"n_outer": 100, "n_inner": 3}
+TV_TURNS, TV_STEPS = 100, replace(FAST, n_inner=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +182,10 @@ def solutions(
     world: str, denoiser: Denoiser, pairs: Pairs, side: int, budget: str
 ) -> dict[str, BlindSolution]:
     """Solutions of each blind method, for the same measurements."""
-    quick = {"n_outer": 5} if budget == "smoke" else {}
-    run = {"sigma": SIGMA, "kernel_ridge": RIDGES[side]} | FAST | TURNS[side] | quick
-    as_it_is = run | {"kernel_ridge": 0.0}
+    smoke = budget == "smoke"
+    plain = Stage(LEVEL, n_outer=5 if smoke else TURNS[side])
+    as_it_is = {"sigma": SIGMA, "alternation": STEPS[side], "stage": plain}
+    run = as_it_is | {"stage": replace(plain, kernel_ridge=RIDGES[side])}
     return {
         "stages": in_stages(denoiser, pairs.y, side, budget=budget),
         "wide": blind_deconvolution(denoiser, pairs.y, side, **run),
@@ -197,7 +193,7 @@ def solutions(
         "flat": blind_deconvolution(denoiser, pairs.y, side, "flat", **run),
         "narrow": blind_deconvolution(denoiser, pairs.y, side, "narrow", **as_it_is),
         "narrow_stages": in_stages(denoiser, pairs.y, side, "narrow", budget=budget),
-        "tv": alternate_tv(*tuned_tv(world, side, quick), pairs, side, quick),
+        "tv": alternate_tv(*tuned_tv(world, side, smoke), pairs, side, smoke),
         "lucy": blind_richardson_lucy(
             pairs.y.clamp(min=0), side, **tuned_richardson_lucy(world, side)
         ),
@@ -214,19 +210,20 @@ def in_stages(
 ) -> BlindSolution:
     """From coarse to fine, with the stages for kernels of this side."""
     stages = scaled(STAGES[side], {"n_outer": 0.1}) if budget == "smoke" else STAGES[side]
-    options = STEPS | {"sigma": SIGMA, "kernel_steps": KERNEL_STEPS[side]}
-    return coarse_to_fine(denoiser, y, side, stages, init, **options)
+    return coarse_to_fine(
+        denoiser, y, side, stages, init, sigma=SIGMA, alternation=STAGE_STEPS[side]
+    )
 
 
 def alternate_tv(
-    q: SmoothedTV, ridge: float, pairs: Pairs, side: int, quick: dict[str, int]
+    q: SmoothedTV, ridge: float, pairs: Pairs, side: int, smoke: bool
 ) -> BlindSolution:
     """From a wide start, until total variation and data fidelity are at rest."""
-    options = TV_OPTIONS | quick
-    return blind_deconvolution(q, pairs.y, side, sigma=SIGMA, kernel_ridge=ridge, **options)
+    stage = Stage(kernel_ridge=ridge, n_outer=5 if smoke else TV_TURNS)
+    return blind_deconvolution(q, pairs.y, side, sigma=SIGMA, stage=stage, alternation=TV_STEPS)
 
 
-def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, float]:
+def tuned_tv(world: str, side: int, smoke: bool) -> tuple[SmoothedTV, float]:
     """The weight and the ridge with the best images, on eight other pairs."""
     pairs = tuning_pairs(world, side)
     candidates = [
@@ -236,7 +233,7 @@ def tuned_tv(world: str, side: int, quick: dict[str, int]) -> tuple[SmoothedTV, 
     ]
     return max(
         candidates,
-        key=lambda c: mean(score(pairs, alternate_tv(*c, pairs, side, quick))[0]),
+        key=lambda c: mean(score(pairs, alternate_tv(*c, pairs, side, smoke))[0]),
     )
 
 
@@ -286,12 +283,15 @@ def speed(budget: str) -> list[Result]:
     data = f"portraits, 32 x 32, {n} pairs, noise {SIGMA}"
     results = []
     runs = {
-        "published": PUBLISHED | {"n_outer": outer},
-        "fast": FAST,
-        "fast_long": FAST | {"n_outer": 200},
+        "published": (outer, Alternation()),
+        "fast": (60, FAST),
+        "fast_long": (200, FAST),
     }
-    for name, options in runs.items():
-        found = blind_deconvolution(denoiser, pairs.y, 9, sigma=SIGMA, **options)
+    for name, (n_outer, steps) in runs.items():
+        stage = Stage(LEVEL, n_outer=n_outer)
+        found = blind_deconvolution(
+            denoiser, pairs.y, 9, sigma=SIGMA, stage=stage, alternation=steps
+        )
         db, similarity = score(pairs, found)
         values = {
             "objective": (objective(denoiser, pairs, found), "", None),
@@ -307,26 +307,27 @@ def objective(denoiser: Denoiser, pairs: Pairs, found: BlindSolution) -> Float[T
     """F in units of sigma^2, with q from the probability flow and the same probes for all."""
     probes = rademacher(tuple(pairs.x.shape[1:]), 4, generator=generator_from(12))
     q = potential(denoiser, found.x, 8, Hutchinson(probes), sigma_min=LEVEL)
-    fit = misfit(BlurEach(found.kernel, tuple(pairs.x.shape[1:])), found.x, pairs.y)
+    fit = data_fidelity(BlurEach(found.kernel, tuple(pairs.x.shape[1:])), found.x, pairs.y)
     return fit / SIGMA**2 + q
 
 
-VARIANTS: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
-    # name -> by what the numbers of the stages are multiplied, and other options
-    "stages": ({}, {}),
-    "ridge_0": ({"kernel_ridge": 0.0}, {}),
-    "ridge_third": ({"kernel_ridge": 1 / 3}, {}),
-    "ridge_3": ({"kernel_ridge": 3.0}, {}),
-    "level_half": ({"denoiser_sigma": 0.5}, {}),
-    "level_2": ({"denoiser_sigma": 2.0}, {}),
-    "level_4": ({"denoiser_sigma": 4.0}, {}),
-    "outer_half": ({"n_outer": 0.5}, {}),
-    "outer_3": ({"n_outer": 3.0}, {}),
-    "inner_3": ({"n_outer": 1 / 3}, {"n_inner": 3}),
-    "kernel_steps_1": ({}, {"kernel_steps": 1}),
-    "kernel_steps_10": ({}, {"kernel_steps": 10}),
-    "restart_10": ({}, {"restart": 10}),
-    "through_projection": ({}, {"kernel_update": "through_projection"}),
+THROUGH = replace(FAST, kernel_step=KernelStep("through_projection", momentum=True))
+VARIANTS: dict[str, tuple[dict[str, float], Alternation]] = {
+    # name -> by what the numbers of the stages are multiplied, and the steps
+    "stages": ({}, FAST),
+    "ridge_0": ({"kernel_ridge": 0.0}, FAST),
+    "ridge_third": ({"kernel_ridge": 1 / 3}, FAST),
+    "ridge_3": ({"kernel_ridge": 3.0}, FAST),
+    "level_half": ({"denoiser_sigma": 0.5}, FAST),
+    "level_2": ({"denoiser_sigma": 2.0}, FAST),
+    "level_4": ({"denoiser_sigma": 4.0}, FAST),
+    "outer_half": ({"n_outer": 0.5}, FAST),
+    "outer_3": ({"n_outer": 3.0}, FAST),
+    "inner_3": ({"n_outer": 1 / 3}, replace(FAST, n_inner=3)),
+    "kernel_steps_1": ({}, replace(FAST, n_kernel=1)),
+    "kernel_steps_10": ({}, replace(FAST, n_kernel=10)),
+    "restart_10": ({}, replace(FAST, restart=10)),
+    "through_projection": ({}, THROUGH),
 }
 
 
@@ -339,19 +340,18 @@ def sensitivity(budget: str) -> list[Result]:
     if budget == "smoke":
         stages = scaled(stages, {"n_outer": 0.1})
     cases = {
-        name: (pairs, 9, SIGMA, scaled(stages, factors), options)
-        for name, (factors, options) in VARIANTS.items()
+        name: (pairs, 9, SIGMA, scaled(stages, factors), steps)
+        for name, (factors, steps) in VARIANTS.items()
     }
-    cases["one_stage"] = pairs, 9, SIGMA, (Stage(LEVEL, RIDGES[9], 60),), {}
+    cases["one_stage"] = pairs, 9, SIGMA, (Stage(LEVEL, RIDGES[9], 60),), FAST
     for sigma in (0.005, 0.02, 0.05):
         noisy = blurred_pairs("portraits", n, sigma=sigma)
-        cases[f"noise_{sigma:g}"] = noisy, 9, sigma, stages, {}
+        cases[f"noise_{sigma:g}"] = noisy, 9, sigma, stages, FAST
     for side in (7, 13, 17, 21):
-        cases[f"side_{side}"] = pairs, side, SIGMA, stages, {}
+        cases[f"side_{side}"] = pairs, side, SIGMA, stages, FAST
     data = f"portraits, 32 x 32, {n} pairs"
-    for name, (problem, side, sigma, chosen, options) in cases.items():
-        options = STEPS | options
-        found = coarse_to_fine(denoiser, problem.y, side, chosen, sigma=sigma, **options)
+    for name, (problem, side, sigma, chosen, steps) in cases.items():
+        found = coarse_to_fine(denoiser, problem.y, side, chosen, sigma=sigma, alternation=steps)
         db, similarity = score(problem, found)
         gain = db - psnr(problem.y, problem.x)
         values = {"gain": (gain, "dB", 0.5), "similarity": (similarity, "", 0.03)}
@@ -385,8 +385,8 @@ def stability(budget: str) -> list[Result]:
     ):
         before = STAGES[9][:-1] if name == "stages" else ()
         stages = (*before, Stage(LEVEL, ridge, outer))
-        found = coarse_to_fine(denoiser, pairs.y, 9, stages, init, sigma=SIGMA, **STEPS)
-        curvature = KernelMisfit(found.x, pairs.y, (9, 9), ridge).lipschitz
+        found = coarse_to_fine(denoiser, pairs.y, 9, stages, init, sigma=SIGMA, alternation=FAST)
+        curvature = KernelObjective(found.x, pairs.y, (9, 9), ridge).lipschitz
         least = []
         for i in range(n):
             basis = face_basis(found.kernel[i : i + 1], 1e-6) / curvature[i].sqrt()
@@ -426,7 +426,7 @@ def profile_measurements(n: int) -> Float[Tensor, "n 1 32 32"]:
     return y + SIGMA * normal_like(y, generator_from(13))
 
 
-def profile_priors() -> dict[str, Potential]:
+def profile_priors() -> dict[str, ImagePotential]:
     """Total variation, and the denoiser's own potential."""
     return {
         "tv": SmoothedTV(1e-3 / SIGMA**2, TV_EPS),
@@ -434,9 +434,11 @@ def profile_priors() -> dict[str, Potential]:
     }
 
 
-def blur_profile(q: Potential, y: Tensor, thetas: tuple[float, ...]) -> Float[Tensor, "t b"]:
+def blur_profile(q: ImagePotential, y: Tensor, thetas: tuple[float, ...]) -> Float[Tensor, "t b"]:
     """phi(theta) - phi(theta_0) in units of sigma^2, for Gaussian kernels of 21 x 21."""
-    found = profile(q, y, lambda theta: gaussian_kernel(theta, 21), thetas, sigma=SIGMA, n_iter=60)
+    found = profile(
+        q, y, lambda theta: gaussian_kernel(theta, 21), thetas, sigma=SIGMA, max_iter=60
+    )
     return found.change / SIGMA**2
 
 
@@ -453,7 +455,11 @@ def theorem(budget: str) -> list[Result]:
         "slope_image": (dx.norm() / eps.norm(), "", 1e-4),
         "slope_kernel": (dh.norm() / eps.norm(), "", 1e-4),
     }
-    options = STEPS | {"sigma": sigma, "n_outer": 200, "kernel_steps": 5}
+    options = {
+        "sigma": sigma,
+        "stage": Stage(n_outer=200),
+        "alternation": replace(FAST, n_kernel=5),
+    }
     for size in (1e-2, 1e-3, 1e-4):
         found = blind_deconvolution(q, y + size * eps, (1, 5), kernel, **options)
         step = size * eps.norm()

@@ -1,8 +1,11 @@
 """Where prior, operator and solver meet: one method a file."""
 
 from course_lib.inference.blind_deconvolution import (
+    Alternation,
     DenoiserPotential,
+    ImageStep,
     JointHessian,
+    KernelStep,
     Stage,
     blind_deconvolution,
     blind_richardson_lucy,
@@ -57,11 +60,14 @@ from course_lib.inference.vble import VBLE, StochasticAdam, VariationalPosterior
 
 __all__ = [
     "VBLE",
+    "Alternation",
     "BestDraw",
     "Chains",
     "DenoiserPotential",
     "DiscrepancyRule",
+    "ImageStep",
     "JointHessian",
+    "KernelStep",
     "Laplace",
     "LatentEnergy",
     "MarginalPosterior",
@@ -70,6 +76,7 @@ __all__ = [
     "Phase",
     "Progression",
     "Pushforward",
+    "Stage",
     "Starts",
     "StochasticAdam",
     "Sweeps",

@@ -1,26 +1,28 @@
 """Blind deconvolution: neither the image nor the kernel is known."""
 
 from course_lib.inference.blind_deconvolution.alternation import (
+    Alternation,
     BlindSolution,
     Snapshot,
+    Stage,
     blind_deconvolution,
 )
-from course_lib.inference.blind_deconvolution.coarse_to_fine import Stage, coarse_to_fine
+from course_lib.inference.blind_deconvolution.coarse_to_fine import coarse_to_fine
 from course_lib.inference.blind_deconvolution.image_step import (
     ImageObjective,
     ImageStep,
+    data_fidelity,
     deconvolve,
-    misfit,
 )
 from course_lib.inference.blind_deconvolution.kernel_step import (
-    KernelMisfit,
+    KernelObjective,
     KernelStep,
     first_kernels,
     on_simplex,
     slope_through_projection,
 )
 from course_lib.inference.blind_deconvolution.known_image import kernel_of_known_image
-from course_lib.inference.blind_deconvolution.potentials import DenoiserPotential, Potential
+from course_lib.inference.blind_deconvolution.potentials import DenoiserPotential, ImagePotential
 from course_lib.inference.blind_deconvolution.profile import Profile, profile
 from course_lib.inference.blind_deconvolution.richardson_lucy import blind_richardson_lucy
 from course_lib.inference.blind_deconvolution.second_order import (
@@ -30,14 +32,15 @@ from course_lib.inference.blind_deconvolution.second_order import (
 )
 
 __all__ = [
+    "Alternation",
     "BlindSolution",
     "DenoiserPotential",
     "ImageObjective",
+    "ImagePotential",
     "ImageStep",
     "JointHessian",
-    "KernelMisfit",
+    "KernelObjective",
     "KernelStep",
-    "Potential",
     "Profile",
     "Snapshot",
     "Stage",
@@ -45,11 +48,11 @@ __all__ = [
     "blind_richardson_lucy",
     "coarse_to_fine",
     "curvature",
+    "data_fidelity",
     "deconvolve",
     "face_basis",
     "first_kernels",
     "kernel_of_known_image",
-    "misfit",
     "on_simplex",
     "profile",
     "slope_through_projection",

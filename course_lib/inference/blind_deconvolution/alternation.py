@@ -1,7 +1,7 @@
-"""Image and kernel, both unknown, by turns."""
+"""Blind deconvolution: image and kernel by turns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -9,28 +9,22 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from course_lib.batch import inner
+from course_lib.batch import inner, norm
 from course_lib.diffusion import Denoiser
-from course_lib.inference.blind_deconvolution.image_step import (
-    ImageObjective,
-    ImageStep,
-    misfit,
-)
+from course_lib.inference.blind_deconvolution.image_step import ImageObjective, ImageStep
 from course_lib.inference.blind_deconvolution.kernel_step import (
-    KernelMisfit,
+    KernelObjective,
     KernelSize,
     KernelStep,
     first_kernels,
 )
 from course_lib.inference.blind_deconvolution.potentials import (
-    Potential,
+    ImagePotential,
     as_potential,
     check_problem,
-    value_of,
 )
 from course_lib.operators import BlurEach
-from course_lib.solvers.iterate import identity
-from course_lib.solvers.momentum import Momentum
+from course_lib.solvers.iterate import Row
 from course_lib.solvers.solution import History, Solution, status_of
 
 
@@ -49,7 +43,7 @@ class BlindSolution(Solution):
     Attributes:
         kernel: (B, 1, h, w), taps >= 0 of sum 1.
         snapshots: at the iterations that were asked for.
-        evaluations: of the gradient of q, for each image: what the run costs.
+        evaluations: number of gradients of q that the run cost for each image.
     """
 
     kernel: Float[Tensor, "b 1 k l"]
@@ -57,26 +51,88 @@ class BlindSolution(Solution):
     evaluations: int = 0
 
 
+def _check_counts(options: object, *names: str) -> None:
+    for name in names:
+        count = getattr(options, name)
+        if count is not None and count < 1:
+            hint = " For no restarts give None." if name == "restart" else ""
+            raise ValueError(
+                f"{type(options).__name__}: {name} must be at least 1, got {count}.{hint}"
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The objective that a run minimises, and for how long.
+
+    Args:
+        denoiser_sigma: noise level at which a denoiser is asked, in intensities, see
+            `DenoiserPotential`; a potential does not use it.
+        kernel_ridge: weight of 1/2 |h|^2 in F, see `KernelObjective`; 0 as published.
+        n_outer: number of outer iterations.
+
+    Raises:
+        ValueError: a ridge or a number out of its range.
+    """
+
+    denoiser_sigma: float = 0.02
+    kernel_ridge: float = 0.0
+    n_outer: int = 300
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kernel_ridge < float("inf"):
+            raise ValueError(
+                "Stage: kernel_ridge must be finite and not negative, got "
+                f"{self.kernel_ridge}. 0 is no ridge."
+            )
+        _check_counts(self, "n_outer")
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """The steps of one outer iteration: some on the image, then some on the kernel.
+
+    The defaults are the published algorithm. Faster, and with the same fixed points (grad F = 0,
+    up to the simplex): one proximal step on the image and a few on the kernel, both with momentum,
+    which cost Fourier transforms only.
+
+    Args:
+        image_step, kernel_step: the kinds of steps.
+        n_inner: number of image steps, each an evaluation of the denoiser.
+        n_kernel: number of kernel steps.
+        restart: outer iterations after which the image starts again from y; None for never.
+        progress: show a bar.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    image_step: ImageStep = field(default_factory=lambda: ImageStep("gradient", momentum=False))
+    kernel_step: KernelStep = field(default_factory=KernelStep)
+    n_inner: int = 10
+    n_kernel: int = 1
+    restart: int | None = 100
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "n_inner", "n_kernel", "restart")
+
+    def restarts(self, n: int) -> bool:
+        """Whether the image starts from y at outer iteration n = 0, 1, ..."""
+        return n == 0 or bool(self.restart and n % self.restart == 0)
+
+
 @torch.no_grad()
 def blind_deconvolution(
-    denoiser: Denoiser | Potential,
+    prior: Denoiser | ImagePotential,
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
     init: str | Tensor = "wide",
     *,
     sigma: float,
-    denoiser_sigma: float = 0.02,
-    n_outer: int = 300,
-    n_inner: int = 10,
-    restart: int | None = 100,
-    image_step: str = "gradient",
-    kernel_update: str = "projected",
-    kernel_steps: int = 1,
-    kernel_step_size: float | None = None,
-    kernel_ridge: float = 0.0,
-    momentum: bool = False,
+    stage: Stage = Stage(),
+    alternation: Alternation = Alternation(),
     snapshots: Sequence[int] = (),
-    progress: bool = False,
 ) -> BlindSolution:
     r"""A local minimum of F(x, h) = 1/2 |h * x - y|^2 + sigma^2 q(x), h in the simplex.
 
@@ -86,33 +142,22 @@ def blind_deconvolution(
     kernel one ends in the former, from a wide one in the latter.
 
     For n = 0, 1, ...: start the image from y if n is a multiple of `restart`, else from where it
-    is; take n_inner steps on x; then take kernel_steps on h, with the new x. The published
+    is; take n_inner steps on x; then take n_kernel steps on h, with the new x. The published
     indices, corrected, see erratum E5.
 
-    The defaults are the published algorithm. Faster, and with the same fixed points (grad F = 0,
-    up to the simplex): image_step="proximal", momentum=True, a few kernel_steps, one of n_inner.
-
     Args:
-        denoiser: D(x, sigma) on [0, 1]; or, in its place, any potential q with `grad` and
+        prior: D(x, sigma) on [0, 1]; or, in its place, any potential q with `grad` and
             `lipschitz`, such as `SmoothedTV`.
         y: blurred images, periodic. Each is treated as if it were alone.
         kernel_size: (h, w) or one odd side, in pixels. It must hold the true kernel.
         init: first kernels: "wide", "flat", "narrow", or (B, 1, h, w), see `first_kernels`.
         sigma: standard deviation of the noise in y; it weighs the prior.
-        denoiser_sigma: noise level at which the denoiser is asked, see `DenoiserPotential`.
-        n_outer, n_inner: iterations; together n_outer * n_inner evaluations of the denoiser.
-        restart: None for never.
-        image_step: "gradient" or "proximal", see `ImageStep`.
-        kernel_update: "projected" or "through_projection", see `KernelStep`.
-        kernel_steps: for each outer iteration; they cost Fourier transforms only.
-        kernel_step_size: the inverse of the Lipschitz constant of each image, by default.
-        kernel_ridge: adds kernel_ridge / 2 |h|^2 to F, see `KernelMisfit`; 0 as published.
-        momentum: of both unknowns, started afresh with the image.
+        stage: level of the denoiser, ridge of the kernel, number of outer iterations.
+        alternation: the steps of an outer iteration.
         snapshots: outer iterations after which image and kernel are kept; 0 is the start.
-        progress: show a bar.
 
     Returns:
-        BlindSolution; history has a row an outer iteration: "misfit", 1/2 |h * x - y|^2,
+        BlindSolution; history has a row an outer iteration: "data_fidelity", 1/2 |h * x - y|^2,
         "kernel_change", |h_new - h|, and "objective", F, where the value of q is known. The
         status is "converged" if the last |h_new - h| is below 1e-5 for every image.
 
@@ -123,56 +168,33 @@ def blind_deconvolution(
     initialisations are those of the paper on diffusion priors whose errata the book lists.
     """
     check_problem("blind_deconvolution", y, sigma)
-    _check_counts(n_outer, n_inner, kernel_steps, restart)
-    if not 0 <= kernel_ridge < float("inf"):
-        raise ValueError(
-            "blind_deconvolution: kernel_ridge must be finite and not negative, got "
-            f"{kernel_ridge}. 0 is no ridge."
-        )
-    q = as_potential(denoiser, denoiser_sigma)
-    image_stepper = ImageStep(image_step, momentum)
-    kernel_stepper = KernelStep(kernel_update, kernel_step_size)
-    start = first_kernels(init, kernel_size, y)
-    size, img_size = tuple(start.shape[-2:]), tuple(y.shape[1:])
-    x, taps, kernel, kept = y, start, start, [Snapshot(0, y, start)]
-    record, objective = History("misfit", "kernel_change"), []
-    for n in tqdm(range(n_outer), disable=not progress):
-        if n == 0 or (restart and n % restart == 0):
-            x, ahead, taps_ahead = y, *[Momentum() if momentum else identity for _ in range(2)]
-        objective_of_image = ImageObjective(BlurEach(kernel, img_size), y, q, sigma)
-        for _ in range(n_inner):
-            x = image_stepper(objective_of_image, ahead(x))
-        f, old = KernelMisfit(x, y, size, kernel_ridge), kernel
-        for _ in range(kernel_steps):
-            taps = kernel_stepper(f, taps_ahead(taps))
-        kernel = kernel_stepper.kernel(taps)
-        fit = misfit(BlurEach(kernel, img_size), x, y)
-        record.add(misfit=fit, kernel_change=(kernel - old).flatten(1).norm(dim=1))
-        if (value := value_of(q, x)) is not None:
-            ridge = kernel_ridge / 2 * inner(kernel, kernel)
-            objective.append(fit + sigma**2 * value + ridge)
+    q, img_size = as_potential(prior, stage.denoiser_sigma), tuple(y.shape[1:])
+    image_step, kernel_step = alternation.image_step, alternation.kernel_step
+    x, h = y, first_kernels(init, kernel_size, y)
+    v, history = h, History()  # h = kernel_step.kernel(v)
+    kept = [Snapshot(0, x, h)] if 0 in snapshots else []
+    f = ImageObjective(BlurEach(h, img_size), y, q, sigma)
+    for n in tqdm(range(stage.n_outer), disable=not alternation.progress):
+        if alternation.restarts(n):
+            x, x_ahead, v_ahead = y, image_step.ahead(), kernel_step.ahead()
+        for _ in range(alternation.n_inner):
+            x = image_step(f, x_ahead(x))
+        g, h_old = KernelObjective(x, y, tuple(h.shape[-2:]), stage.kernel_ridge), h
+        for _ in range(alternation.n_kernel):
+            v = kernel_step(g, v_ahead(v))
+        h = kernel_step.kernel(v)
+        f = ImageObjective(BlurEach(h, img_size), y, q, sigma)
+        change = norm(h - h_old)
+        history.add(**_with_ridge(f.row(x), stage.kernel_ridge, h), kernel_change=change)
         if n + 1 in snapshots:
-            kept.append(Snapshot(n + 1, x, kernel))
-    history = record.stack()
-    if objective:
-        history["objective"] = torch.stack(objective).cpu()
-    change = history["kernel_change"][-1]
-    return BlindSolution(
-        x,
-        status_of(change <= 1e-5, ~change.isfinite()),
-        history,
-        n_outer,
-        kernel=kernel,
-        snapshots=tuple(s for s in kept if s.iteration in snapshots),
-        evaluations=n_outer * n_inner,
-    )
+            kept.append(Snapshot(n + 1, x, h))
+    status = status_of(change <= 1e-5, ~change.isfinite())
+    result = {"kernel": h, "snapshots": tuple(kept), "evaluations": (n + 1) * alternation.n_inner}
+    return BlindSolution(x, status, history.stack(), n + 1, **result)
 
 
-def _check_counts(n_outer: int, n_inner: int, kernel_steps: int, restart: int | None) -> None:
-    counts = {"n_outer": n_outer, "n_inner": n_inner, "kernel_steps": kernel_steps}
-    if restart is not None:
-        counts["restart"] = restart
-    for name, count in counts.items():
-        if count < 1:
-            hint = " For no restarts give None." if name == "restart" else ""
-            raise ValueError(f"blind_deconvolution: {name} must be at least 1, got {count}.{hint}")
+def _with_ridge(row: Row, ridge: float, kernel: Tensor) -> Row:
+    """The objective of the image, where it is known, with the ridge of the kernel."""
+    if "objective" in row:
+        row["objective"] = row["objective"] + ridge / 2 * inner(kernel, kernel)
+    return row

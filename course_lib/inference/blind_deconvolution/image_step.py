@@ -8,11 +8,12 @@ from torch import Tensor
 
 from course_lib.batch import inner, per_image
 from course_lib.inference.blind_deconvolution.potentials import (
-    Potential,
+    ImagePotential,
     check_problem,
     value_of,
 )
 from course_lib.operators import Blur, BlurEach
+from course_lib.protocols import ImageMap
 from course_lib.solvers.iterate import Row, identity, iterate
 from course_lib.solvers.momentum import Momentum
 from course_lib.solvers.solution import Solution
@@ -31,7 +32,7 @@ class ImageObjective:
 
     op: BlurEach
     y: Float[Tensor, "b c h w"]
-    q: Potential
+    q: ImagePotential
     sigma: float
 
     def gradient_step(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -46,10 +47,10 @@ class ImageObjective:
         return self.op.prox_l2(centre, self.y, 1 / (self.sigma**2 * self.q.lipschitz))
 
     def row(self, x: Float[Tensor, "b c h w"]) -> Row:
-        """The misfit 1/2 |h * x - y|^2, and the objective F(x) where the value of q is known."""
-        fit, value = misfit(self.op, x, self.y), value_of(self.q, x)
+        """1/2 |h * x - y|^2, and the objective F(x) where the value of q is known."""
+        fit, value = data_fidelity(self.op, x, self.y), value_of(self.q, x)
         known = {} if value is None else {"objective": fit + self.sigma**2 * value}
-        return {"misfit": fit} | known
+        return {"data_fidelity": fit} | known
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,26 @@ class ImageStep:
 
     def __post_init__(self) -> None:
         if self.method not in ("gradient", "proximal"):
-            raise ValueError(f"image_step must be 'gradient' or 'proximal', got {self.method!r}.")
+            raise ValueError(
+                f"ImageStep: method must be 'gradient' or 'proximal', got {self.method!r}."
+            )
+
+    def ahead(self) -> ImageMap:
+        """The map from an iterate to the point from which the next step is taken."""
+        return Momentum() if self.momentum else identity
 
     def __call__(self, f: ImageObjective, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return f.gradient_step(x) if self.method == "gradient" else f.proximal_step(x)
 
 
-def misfit(op: Blur, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
+def data_fidelity(op: Blur, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
     """1/2 |h * x - y|^2 of each image."""
     return inner(r := op.A(x) - y, r) / 2
 
 
 @torch.no_grad()
 def deconvolve(
-    prior: Potential,
+    prior: ImagePotential,
     y: Float[Tensor, "b c h w"],
     kernel: Float[Tensor, "#b 1 k l"],
     *,
@@ -107,7 +114,7 @@ def deconvolve(
         x0: starting point, y by default.
 
     Returns:
-        Solution; history has a row an iteration: "misfit", 1/2 |h * x - y|^2, "change", and
+        Solution; history has a row an iteration: "data_fidelity", 1/2 |h * x - y|^2, "change", and
         "objective" where the value of q is known.
 
     Raises:
@@ -115,7 +122,7 @@ def deconvolve(
     """
     check_problem("deconvolve", y, sigma)
     op = BlurEach(kernel.expand(len(y), -1, -1, -1), tuple(y.shape[1:]))
-    f, ahead = ImageObjective(op, y, prior, sigma), Momentum() if image_step.momentum else identity
+    f, ahead = ImageObjective(op, y, prior, sigma), image_step.ahead()
 
     def step(x: Tensor) -> tuple[Tensor, Row]:
         return image_step(f, ahead(x)), f.row(x)

@@ -15,12 +15,15 @@ from course_lib.batch import inner, per_image
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.kernels.simplex import project_simplex
 from course_lib.operators import gaussian_kernel
+from course_lib.protocols import ImageMap
+from course_lib.solvers.iterate import identity
+from course_lib.solvers.momentum import Momentum
 
 KernelSize = int | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class KernelMisfit:
+class KernelObjective:
     """f(h) = 1/2 |h * x - y|^2 + ridge/2 |h|^2, for kernels of sum 1.
 
     x and y count without the mean m of x: for a kernel of sum 1, h * x - y = h * (x - m) - (y - m).
@@ -100,7 +103,7 @@ def correlation_at_taps(
     return centred[..., : size[0], : size[1]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class KernelStep:
     """One step on the kernels, in one of two parametrisations.
 
@@ -110,32 +113,37 @@ class KernelStep:
         descent on f(P(v)), v <- v - tau P'(v)^T grad f(P(v)). Then P' is I - 1 1^T / |S| on the
         support S and 0 off it: a tap that has become 0 never returns.
 
-    tau = 1 / f.lipschitz, unless it is given.
+    Args:
+        method: "projected" or "through_projection".
+        step_size: tau; 1 / f.lipschitz of each image by default.
+        momentum: extrapolation before each step, see `Momentum`.
     """
 
     method: str = "projected"
     step_size: float | None = None
+    momentum: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in ("projected", "through_projection"):
             raise ValueError(
-                f"kernel_update must be 'projected' or 'through_projection', got {self.method!r}."
+                "KernelStep: method must be 'projected' or 'through_projection', got "
+                f"{self.method!r}."
             )
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise ValueError(
-                f"kernel_step_size must be positive and finite, got {self.step_size}. Leave it "
-                "out for the inverse of the Lipschitz constant."
+                f"KernelStep: step_size must be positive and finite, got {self.step_size}. Leave "
+                "it out for the inverse of the Lipschitz constant."
             )
 
-    def __call__(self, f: KernelMisfit, v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
-        tau = (
-            1 / f.lipschitz
-            if self.step_size is None
-            else torch.full_like(f.lipschitz, self.step_size)
-        )
+    def ahead(self) -> ImageMap:
+        """The map from an iterate to the point from which the next step is taken."""
+        return Momentum() if self.momentum else identity
+
+    def __call__(self, f: KernelObjective, v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
+        tau = self.step_size or per_image(1 / f.lipschitz, v)
         if self.method == "projected":
-            return on_simplex(v - per_image(tau, v) * f.grad(v))
-        return v - per_image(tau, v) * slope_through_projection(f.grad, v)
+            return on_simplex(v - tau * f.grad(v))
+        return v - tau * slope_through_projection(f.grad, v)
 
     def kernel(self, v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
         """The kernel that v stands for."""

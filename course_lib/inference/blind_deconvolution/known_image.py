@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from course_lib.inference.blind_deconvolution.kernel_step import (
-    KernelMisfit,
+    KernelObjective,
     KernelSize,
     KernelStep,
     first_kernels,
@@ -32,7 +32,7 @@ def kernel_of_known_image(
         n_steps: number of steps, from a wide Gaussian.
     """
     h = first_kernels("wide", kernel_size, y)
-    f, step, ahead = KernelMisfit(x, y, tuple(h.shape[-2:]), ridge), KernelStep(), Momentum()
+    f, step, ahead = KernelObjective(x, y, tuple(h.shape[-2:]), ridge), KernelStep(), Momentum()
     for _ in range(n_steps):
         h = step(f, ahead(h))
     return h

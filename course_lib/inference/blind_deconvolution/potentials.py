@@ -11,7 +11,7 @@ from course_lib.diffusion import Denoiser, potential_gradient
 
 
 @runtime_checkable
-class Potential(Protocol):
+class ImagePotential(Protocol):
     """q = -log p, up to a constant: smoothed total variation is one, a denoiser makes one.
 
     `lipschitz` bounds the eigenvalues of the Hessian of q from above; q need not be convex. Where
@@ -62,12 +62,12 @@ class DenoiserPotential:
         return None if known is None else known(x, self.sigma)
 
 
-def as_potential(prior: Denoiser | Potential, denoiser_sigma: float) -> Potential:
+def as_potential(prior: Denoiser | ImagePotential, denoiser_sigma: float) -> ImagePotential:
     """The prior itself if it is a potential, or else that of a denoiser."""
-    return prior if isinstance(prior, Potential) else DenoiserPotential(prior, denoiser_sigma)
+    return prior if isinstance(prior, ImagePotential) else DenoiserPotential(prior, denoiser_sigma)
 
 
-def value_of(q: Potential, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"] | None:
+def value_of(q: ImagePotential, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"] | None:
     """q(x) where it is known, else None."""
     if isinstance(q, DenoiserPotential):
         return q.value(x)
@@ -87,5 +87,5 @@ def check_problem(caller: str, y: Tensor, sigma: float) -> None:
         raise ValueError(
             f"{caller}: sigma is the standard deviation of the noise in y and weighs the prior: "
             f"it must be positive and finite, got {sigma}. For data without noise give the size "
-            "of the misfit that you accept."
+            "of the residual that you accept."
         )

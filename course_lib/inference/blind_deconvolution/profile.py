@@ -7,11 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.diffusion import Denoiser
-from course_lib.inference.blind_deconvolution.image_step import deconvolve, misfit
+from course_lib.inference.blind_deconvolution.image_step import data_fidelity, deconvolve
 from course_lib.inference.blind_deconvolution.potentials import (
-    Potential,
-    as_potential,
+    ImagePotential,
     check_problem,
 )
 from course_lib.operators import Blur, wrap_kernel
@@ -38,14 +36,13 @@ class Profile:
 
 @torch.no_grad()
 def profile(
-    denoiser: Denoiser | Potential,
+    prior: ImagePotential,
     y: Float[Tensor, "b c h w"],
     family: Callable[[float], Float[Tensor, "1 1 k l"]],
     thetas: Sequence[float],
     *,
     sigma: float,
-    denoiser_sigma: float = 0.02,
-    n_iter: int = 200,
+    max_iter: int = 200,
     rtol: float = 1e-6,
 ) -> Profile:
     r"""phi(theta) = min over x of 1/2 |h_theta * x - y|^2 + sigma^2 q(x), without a value of q.
@@ -60,11 +57,11 @@ def profile(
     x_{k-1}, and phi the curve of that branch.
 
     Args:
-        denoiser, sigma, denoiser_sigma: as of `deconvolve`.
+        prior, sigma: as of `deconvolve`.
         y: blurred images.
         family: theta -> kernel; wrapped around if it is larger than the image.
         thetas: at least two, in the order in which the branch is followed.
-        n_iter, rtol: of `deconvolve`, for each theta.
+        max_iter, rtol: as of `deconvolve`, for each theta.
 
     Raises:
         ValueError: fewer than two thetas, or what `deconvolve` refuses.
@@ -72,16 +69,16 @@ def profile(
     check_problem("profile", y, sigma)
     if len(thetas) < 2:
         raise ValueError(f"profile: a curve needs two thetas or more, got {len(thetas)}.")
-    q, img_size = as_potential(denoiser, denoiser_sigma), tuple(y.shape[1:])
+    img_size = tuple(y.shape[1:])
     kernels = [wrap_kernel(family(theta), img_size[-2:]).to(y) for theta in thetas]
     images, x = [], y
     for kernel in kernels:
-        x = deconvolve(q, y, kernel, sigma=sigma, max_iter=n_iter, rtol=rtol, x0=x).x
+        x = deconvolve(prior, y, kernel, sigma=sigma, max_iter=max_iter, rtol=rtol, x0=x).x
         images.append(x)
     operators = [Blur(kernel, img_size) for kernel in kernels]
     lower, upper = [torch.zeros_like(y[:, 0, 0, 0])], [torch.zeros_like(y[:, 0, 0, 0])]
     for k in range(len(thetas) - 1):
         here, there = operators[k], operators[k + 1]
-        lower.append(misfit(there, images[k + 1], y) - misfit(here, images[k + 1], y))
-        upper.append(misfit(there, images[k], y) - misfit(here, images[k], y))
+        lower.append(data_fidelity(there, images[k + 1], y) - data_fidelity(here, images[k + 1], y))
+        upper.append(data_fidelity(there, images[k], y) - data_fidelity(here, images[k], y))
     return Profile(torch.stack(lower).cumsum(0), torch.stack(upper).cumsum(0), torch.stack(images))

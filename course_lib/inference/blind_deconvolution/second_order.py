@@ -22,7 +22,7 @@ from torch.fft import rfft2
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_lib.inference.blind_deconvolution.kernel_step import correlation_at_taps
-from course_lib.inference.blind_deconvolution.potentials import Potential
+from course_lib.inference.blind_deconvolution.potentials import ImagePotential
 from course_lib.operators import Blur
 from course_lib.solvers import conjugate_gradient
 from course_lib.validation import check_start
@@ -51,7 +51,7 @@ def face_basis(
     return basis.view(m - 1, *kernel.shape[1:])
 
 
-def curvature(q: Potential, x: Tensor, v: Tensor) -> Tensor:
+def curvature(q: ImagePotential, x: Tensor, v: Tensor) -> Tensor:
     """Q v, the symmetric part of the Jacobian of q.grad at x, times v.
 
     Of a true gradient the Jacobian is symmetric. That of a network nearly is, and what is not
@@ -79,13 +79,13 @@ class JointHessian:
         basis: the directions B in which kernels may change, (d, 1, k, l); `face_basis` by default.
             Other lengths change eigenvalues, not their signs; with those of comparable curvature,
             such as face_basis(h) / sqrt(f.lipschitz), `smallest` takes fewer products.
-        ridge: of the kernel, as of `KernelMisfit`.
+        ridge: of the kernel, as of `KernelObjective`.
 
     Raises:
         ValueError: more than one image.
     """
 
-    q: Potential
+    q: ImagePotential
     x: Float[Tensor, "1 c h w"]
     kernel: Float[Tensor, "1 1 k l"]
     y: Float[Tensor, "1 c h w"]

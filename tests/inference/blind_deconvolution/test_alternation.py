@@ -1,6 +1,7 @@
 """The alternating algorithm: descent, restarts, fixed points, invariances."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,28 +15,34 @@ from blind_world import (
     kernels,
     newton,
 )
+from helpers import assert_batch_independent
 
 from course_lib.inference.blind_deconvolution import (
+    Alternation,
     DenoiserPotential,
+    ImageStep,
+    KernelStep,
+    Stage,
     blind_deconvolution,
+    data_fidelity,
     deconvolve,
     face_basis,
-    misfit,
     profile,
 )
 from course_lib.metrics import align, kernel_similarity
 from course_lib.operators import Blur, gaussian_kernel
 from course_lib.rng import generator_from, normal_like
 
-FAST = {"image_step": "proximal", "momentum": True, "n_inner": 1, "kernel_steps": 10}
-OPTIONS = {"sigma": 0.01, "denoiser_sigma": 0.1, "n_outer": 60, "restart": None}
+FAST = Alternation(ImageStep(), KernelStep(momentum=True), n_inner=1, n_kernel=10, restart=None)
+PLAIN = Alternation(n_inner=3, restart=None)
+OPTIONS = {"sigma": 0.01, "stage": Stage(0.1, n_outer=60)}
 
 
 def test_no_turn_raises_the_objective_and_restarts_do(three):
     law, _, _, y = three
-    plain = blind_deconvolution(law, y, 5, **OPTIONS, n_inner=3)
+    plain = blind_deconvolution(law, y, 5, **OPTIONS, alternation=PLAIN)
     assert (plain.history["objective"].diff(dim=0) <= 1e-10).all()
-    again = blind_deconvolution(law, y, 5, **(OPTIONS | {"restart": 25}), n_inner=3)
+    again = blind_deconvolution(law, y, 5, **OPTIONS, alternation=replace(PLAIN, restart=25))
     rises = (again.history["objective"].diff(dim=0) > 1e-10).any(1).nonzero().squeeze(1)
     assert set(rises.tolist()) <= {24, 49}  # from row 24 to row 25 the image started from y
     assert len(rises)
@@ -45,19 +52,20 @@ def test_no_turn_raises_the_objective_and_restarts_do(three):
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_batch_is_a_loop(three, update, fast):
     law, _, _, y = three
-    options = OPTIONS | {"n_outer": 8, "restart": 5, "kernel_update": update}
-    options |= FAST if fast else {"n_inner": 2}
-    together = blind_deconvolution(law, y, (5, 3), **options)
-    for i in range(3):
-        alone = blind_deconvolution(law, y[i : i + 1], (5, 3), **options)
-        # Transforms of a batch round in another order.
-        torch.testing.assert_close(together.x[i], alone.x[0], rtol=0, atol=1e-10)
-        torch.testing.assert_close(together.kernel[i], alone.kernel[0], rtol=0, atol=1e-10)
+    steps = replace(FAST if fast else replace(PLAIN, n_inner=2), restart=5)
+    steps = replace(steps, kernel_step=KernelStep(update, momentum=fast))
+
+    def answer(y):
+        options = {"sigma": 0.01, "stage": Stage(0.1, n_outer=8), "alternation": steps}
+        found = blind_deconvolution(law, y, (5, 3), **options)
+        return torch.cat([found.x.flatten(1), found.kernel.flatten(1)], 1)
+
+    assert_batch_independent(answer, y, rtol=0, atol=1e-10)  # transforms round in another order
 
 
 def test_a_wide_start_finds_the_image_and_its_kernel(three):
     law, x, h, y = three
-    found = blind_deconvolution(law, y, 5, **OPTIONS, **FAST)
+    found = blind_deconvolution(law, y, 5, **OPTIONS, alternation=FAST)
     assert (kernel_similarity(found.kernel, h) > 0.95).all()
     before = (y - x).square().mean((1, 2, 3))
     assert ((align(found.x, x) - x).square().mean((1, 2, 3)) < before / 4).all()
@@ -66,8 +74,12 @@ def test_a_wide_start_finds_the_image_and_its_kernel(three):
 def test_the_fast_algorithm_reaches_the_objective_of_the_plain_one(three):
     """With a third of the evaluations, and it does not stop there."""
     law, _, _, y = three
-    plain = blind_deconvolution(law, y, 5, **(OPTIONS | {"n_outer": 40}), n_inner=10)
-    fast = blind_deconvolution(law, y, 5, **(OPTIONS | {"n_outer": 133}), **FAST)
+    plain = blind_deconvolution(
+        law, y, 5, sigma=0.01, stage=Stage(0.1, n_outer=40), alternation=Alternation(restart=None)
+    )
+    fast = blind_deconvolution(
+        law, y, 5, sigma=0.01, stage=Stage(0.1, n_outer=133), alternation=FAST
+    )
     assert 3 * fast.evaluations < plain.evaluations
     assert (fast.history["objective"][-1] < plain.history["objective"][-1]).all()
 
@@ -83,13 +95,10 @@ def test_the_algorithm_finds_the_favourable_minimum(favourable):
         (1, 5),
         kernel,
         sigma=SIGMA,
-        n_outer=100,
-        n_inner=1,
-        restart=None,
-        image_step="proximal",
-        kernel_update="through_projection",
-        kernel_steps=5,
-        momentum=True,
+        stage=Stage(n_outer=100),
+        alternation=replace(
+            FAST, kernel_step=KernelStep("through_projection", momentum=True), n_kernel=5
+        ),
     )
     moved = newton(q, x, kernel, basis, y)
     dh = (found.kernel - kernel).flatten()
@@ -108,12 +117,10 @@ def test_a_fixed_point_is_one_for_all_variants(favourable):
                 (1, 5),
                 kernel,
                 sigma=SIGMA,
-                n_outer=3,
-                restart=None,
-                image_step=step,
-                kernel_update=update,
-                momentum=True,
-                n_inner=40,
+                stage=Stage(n_outer=3),
+                alternation=Alternation(
+                    ImageStep(step), KernelStep(update, momentum=True), 40, restart=None
+                ),
             )
             torch.testing.assert_close(found.x, x, rtol=0, atol=1e-6)
             torch.testing.assert_close(found.kernel, kernel, rtol=0, atol=1e-6)
@@ -125,12 +132,12 @@ def test_translations_move_the_answer_and_nothing_else(images):
     h[..., 2:5, 2:5] = kernels(1, (3, 3))
     shifted = h.roll((1, -2), (-2, -1))
     for q in (TV, DenoiserPotential(WORLD, LEVEL).value):
-        one = misfit(Blur(h, SIZE), images, images) + q(images)
+        one = data_fidelity(Blur(h, SIZE), images, images) + q(images)
         back = images.roll((-1, 2), (-2, -1))
-        two = misfit(Blur(shifted, SIZE), back, images) + q(back)
+        two = data_fidelity(Blur(shifted, SIZE), back, images) + q(back)
         torch.testing.assert_close(one, two)
     found, moved = (
-        blind_deconvolution(TV, y, 5, sigma=SIGMA, n_outer=5)
+        blind_deconvolution(TV, y, 5, sigma=SIGMA, stage=Stage(n_outer=5))
         for y in (images, images.roll((3, 4), (-2, -1)))
     )
     torch.testing.assert_close(moved.x, found.x.roll((3, 4), (-2, -1)), rtol=0, atol=1e-10)
@@ -139,7 +146,13 @@ def test_translations_move_the_answer_and_nothing_else(images):
 
 def test_snapshots_and_histories(blurred):
     found = blind_deconvolution(
-        TV, blurred, 3, sigma=SIGMA, n_outer=6, n_inner=2, snapshots=(0, 2, 6)
+        TV,
+        blurred,
+        3,
+        sigma=SIGMA,
+        stage=Stage(n_outer=6),
+        alternation=Alternation(n_inner=2),
+        snapshots=(0, 2, 6),
     )
     assert [s.iteration for s in found.snapshots] == [0, 2, 6]
     assert torch.equal(found.snapshots[0].x, blurred)
@@ -147,14 +160,16 @@ def test_snapshots_and_histories(blurred):
     assert found.history["objective"].shape == (6, 3)
     assert found.evaluations == 12
     assert found.status == "max_iter"
-    unknown = blind_deconvolution(lambda x, s: x, blurred, 3, sigma=SIGMA, n_outer=2)
-    assert set(unknown.history) == {"misfit", "kernel_change"}  # a denoiser has no value of q
+    unknown = blind_deconvolution(lambda x, s: x, blurred, 3, sigma=SIGMA, stage=Stage(n_outer=2))
+    assert set(unknown.history) == {"data_fidelity", "kernel_change"}  # q has no value
 
 
 @pytest.mark.parametrize("size", [21, 31])
 def test_large_kernels(size):
     y = torch.rand(1, 1, 32, 32, generator=generator_from(12))
-    found = blind_deconvolution(TV, y, size, "flat", sigma=SIGMA, n_outer=3, n_inner=2)
+    found = blind_deconvolution(
+        TV, y, size, "flat", sigma=SIGMA, stage=Stage(n_outer=3), alternation=Alternation(n_inner=2)
+    )
     assert found.kernel.shape == (1, 1, size, size)
     assert found.kernel.sum().item() == pytest.approx(1, abs=1e-5)
 
@@ -167,17 +182,32 @@ def test_large_kernels(size):
         ({"init": "dirac"}, "init must be 'wide', 'flat', 'narrow' or kernels, got 'dirac'"),
         ({"init": torch.ones(1, 1, 5, 5)}, r"expected first kernels of shape \(3, 1, 3, 3\)"),
         ({"sigma": 0.0}, "sigma is the standard deviation of the noise in y"),
-        ({"n_outer": 0}, "n_outer must be at least 1, got 0"),
-        ({"restart": 0}, "For no restarts give None"),
-        ({"image_step": "newton"}, "image_step must be 'gradient' or 'proximal'"),
-        ({"kernel_update": "newton"}, "kernel_update must be 'projected' or"),
-        ({"kernel_step_size": -1.0}, "kernel_step_size must be positive"),
-        ({"kernel_ridge": -0.1}, "kernel_ridge must be finite and not negative, got -0.1"),
     ],
 )
 def test_bad_input(blurred, options, message):
     with pytest.raises(ValueError, match=message):
         blind_deconvolution(TV, blurred, **({"kernel_size": 3, "sigma": SIGMA} | options))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: Stage(n_outer=0), "n_outer must be at least 1, got 0"),
+        (
+            lambda: Stage(kernel_ridge=-0.1),
+            "kernel_ridge must be finite and not negative, got -0.1",
+        ),
+        (lambda: Alternation(n_inner=0), "n_inner must be at least 1, got 0"),
+        (lambda: Alternation(n_kernel=0), "n_kernel must be at least 1, got 0"),
+        (lambda: Alternation(restart=0), "For no restarts give None"),
+        (lambda: ImageStep("newton"), "must be 'gradient' or 'proximal'"),
+        (lambda: KernelStep("newton"), "must be 'projected' or 'through_projection'"),
+        (lambda: KernelStep(step_size=-1.0), "step_size must be positive"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settings()
 
 
 def test_a_measurement_that_is_not_finite():

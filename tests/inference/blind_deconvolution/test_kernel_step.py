@@ -5,10 +5,10 @@ import torch
 from blind_world import F64, SIZE, kernels
 
 from course_lib.inference.blind_deconvolution import (
-    KernelMisfit,
+    KernelObjective,
     KernelStep,
+    data_fidelity,
     first_kernels,
-    misfit,
     on_simplex,
     slope_through_projection,
 )
@@ -18,8 +18,8 @@ from course_lib.rng import generator_from
 
 def test_the_gradient_with_respect_to_the_kernel(images, blurred):
     """Up to a multiple of 1, which the simplex does not see; and as autograd has it."""
-    f, h = KernelMisfit(images, blurred, (3, 5), ridge=0.3), kernels(seed=5).requires_grad_()
-    value = misfit(BlurEach(h, SIZE), images, blurred) + 0.15 * h.square().sum((1, 2, 3))
+    f, h = KernelObjective(images, blurred, (3, 5), ridge=0.3), kernels(seed=5).requires_grad_()
+    value = data_fidelity(BlurEach(h, SIZE), images, blurred) + 0.15 * h.square().sum((1, 2, 3))
     torch.testing.assert_close(f(h), value)
     (slope,) = torch.autograd.grad(value.sum(), h)
     centred = [g - g.mean((1, 2, 3), keepdim=True) for g in (f.grad(h.detach()), slope)]
@@ -28,7 +28,7 @@ def test_the_gradient_with_respect_to_the_kernel(images, blurred):
 
 def test_the_bound_on_the_curvature_along_the_simplex(images, blurred):
     """Against the dense Gram matrix of the translates of x, on directions of sum 0."""
-    f = KernelMisfit(images, blurred, (3, 5))
+    f = KernelObjective(images, blurred, (3, 5))
     shifts = [(a - 1, b - 2) for a in range(3) for b in range(5)]
     for i, x in enumerate(images):
         columns = torch.stack([x.roll(s, (-2, -1)).flatten() for s in shifts])
@@ -38,12 +38,29 @@ def test_the_bound_on_the_curvature_along_the_simplex(images, blurred):
         assert largest >= 0.4 * f.lipschitz[i]  # a bound that is of use
 
 
+@pytest.mark.parametrize("size", [(3, 5), (5, 3), (11, 11)])  # 11 x 11 lags wrap around
+def test_the_bound_is_the_largest_row_sum_of_the_hessian(images, blurred, size):
+    """By the dense Hessian a(t - t'), a the correlation of x - m with itself, plus the ridge."""
+    f = KernelObjective(images, blurred, size, ridge=0.3)
+    shifts = [(a, b) for a in range(size[0]) for b in range(size[1])]
+    for i, x in enumerate(images - images.mean((2, 3), keepdim=True)):
+        columns = torch.stack([x.roll(s, (-2, -1)).flatten() for s in shifts])
+        rows = (columns @ columns.T).abs().sum(1)
+        torch.testing.assert_close(f.lipschitz[i], rows.max() + 0.3)
+
+
+def test_a_given_step_size_is_taken(images, blurred):
+    f, h = KernelObjective(images, blurred, (3, 5)), kernels()
+    expected = on_simplex(h - 1e-3 * f.grad(h))
+    torch.testing.assert_close(KernelStep(step_size=1e-3)(f, h), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("method", ["projected", "through_projection"])
 def test_the_kernel_of_a_known_image_is_found(method):
     """Without noise, 15 taps and 132 pixels: least squares have one answer, the true kernel."""
     white = torch.rand(3, *SIZE, generator=generator_from(15), dtype=F64)
     h = kernels()
-    f = KernelMisfit(white, BlurEach(h, SIZE).A(white), (3, 5))
+    f = KernelObjective(white, BlurEach(h, SIZE).A(white), (3, 5))
     step, v = KernelStep(method), first_kernels("flat", (3, 5), white)
     values = [f(v)]
     for _ in range(200):
@@ -72,7 +89,7 @@ def test_the_gradient_through_the_projection_is_its_jacobian():
 
 def test_a_tap_that_is_zero_returns_by_projected_steps_only(images):
     h = kernels()
-    f = KernelMisfit(images, BlurEach(h, SIZE).A(images), (3, 5))
+    f = KernelObjective(images, BlurEach(h, SIZE).A(images), (3, 5))
     start = torch.zeros_like(h)
     start[..., 1, 2] = 1  # the identity: every other tap is 0
     projected, through = KernelStep("projected"), KernelStep("through_projection")
@@ -99,5 +116,5 @@ def test_colours_share_a_kernel():
     g = generator_from(11)
     x = torch.rand(1, 3, 10, 10, generator=g, dtype=F64)
     h = kernels(1, (3, 3))
-    f = KernelMisfit(x, Blur(h, (3, 10, 10)).A(x), (3, 3))
+    f = KernelObjective(x, Blur(h, (3, 10, 10)).A(x), (3, 3))
     torch.testing.assert_close(f.grad(h), torch.zeros_like(h), rtol=0, atol=1e-12)

@@ -22,7 +22,7 @@ from course_lib.fourier import half_spectrum_weights
 from course_lib.inference.blind_deconvolution import (
     DenoiserPotential,
     curvature,
-    misfit,
+    data_fidelity,
 )
 from course_lib.operators import Blur, BlurEach
 from course_lib.rng import generator_from
@@ -60,7 +60,7 @@ def test_the_exact_profile_is_the_minimum_over_images(blurred):
         constant = (
             half_spectrum_weights(SIZE[1:]) * (2 * math.pi * (WORLD.spectrum + LEVEL**2)).log()
         ).sum() / 2
-        value = misfit(Blur(h[None], SIZE), x, blurred) + SIGMA**2 * (q - constant)
+        value = data_fidelity(Blur(h[None], SIZE), x, blurred) + SIGMA**2 * (q - constant)
         torch.testing.assert_close(value, exact_profile(h[None], blurred))
 
 
@@ -71,7 +71,7 @@ def test_the_identity_with_the_blurred_image_is_never_worse(q, images, blurred):
     for seed in range(50):
         op = BlurEach(kernels(seed=seed), SIZE)
         x = images + 0.2 * torch.randn(3, *SIZE, generator=generator_from(seed), dtype=F64)
-        pair = misfit(op, x, blurred) + SIGMA**2 * value(x)
+        pair = data_fidelity(op, x, blurred) + SIGMA**2 * value(x)
         h_x = op.A(x)
         trivial = (h_x - blurred).square().sum((1, 2, 3)) / 2 + SIGMA**2 * value(h_x)
         assert (trivial <= pair + 1e-12).all()

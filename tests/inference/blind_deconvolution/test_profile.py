@@ -4,7 +4,8 @@ import torch
 from blind_world import F64, LEVEL, SIGMA, SIZE, TV, WORLD, exact_profile, heat
 
 from course_lib.inference.blind_deconvolution import (
-    misfit,
+    DenoiserPotential,
+    data_fidelity,
     profile,
 )
 from course_lib.operators import Blur, gaussian_kernel
@@ -13,13 +14,12 @@ from course_lib.operators import Blur, gaussian_kernel
 def test_a_profile_from_gradients_brackets_the_exact_one(blurred):
     thetas = [0.3 + 0.05 * k for k in range(25)]
     found = profile(
-        WORLD,
+        DenoiserPotential(WORLD, LEVEL),
         blurred,
         lambda t: gaussian_kernel(t, 9, F64),
         thetas,
         sigma=SIGMA,
-        denoiser_sigma=LEVEL,
-        n_iter=100,
+        max_iter=100,
         rtol=1e-9,
     )
     exact = torch.stack([exact_profile(gaussian_kernel(t, 9, F64), blurred) for t in thetas])
@@ -33,10 +33,10 @@ def test_a_profile_from_gradients_brackets_the_exact_one(blurred):
 def test_convex_invariant_priors_have_no_favourable_minimum(blurred):
     """h_theta' = h_theta * g: the profile rises all along, past the true width as elsewhere."""
     thetas = [0.4 * k for k in range(6)]
-    options = {"sigma": SIGMA, "n_iter": 300, "rtol": 1e-8}
+    options = {"sigma": SIGMA, "max_iter": 300, "rtol": 1e-8}
     found = profile(TV, blurred, heat, thetas, **options)
     values = [
-        misfit(Blur(heat(theta), SIZE), x, blurred) + SIGMA**2 * TV(x)
+        data_fidelity(Blur(heat(theta), SIZE), x, blurred) + SIGMA**2 * TV(x)
         for theta, x in zip(thetas, found.x, strict=True)
     ]
     assert (torch.stack(values).diff(dim=0) > 0).all()
