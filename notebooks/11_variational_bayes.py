@@ -573,7 +573,7 @@ check_mean_field_scale(mean_field_scale)
 world = linear_world("inpaint")
 y = world.A @ world.prior.x.mean[0] + 0.1
 exact, best = world.posterior(y[None]), world.mean_field(y[None])
-ours, true = world.law(best).x.covariance, exact.x.covariance
+ours, true = world.joint(best).x.covariance, exact.x.covariance
 ratio = ours.diagonal() / true.diagonal()
 print(
     f"deviations of pixels, ours / true: {ratio.min() ** 0.5:.2f}"

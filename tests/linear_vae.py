@@ -5,7 +5,7 @@ import math
 import torch
 from torch.distributions import Normal
 
-from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
+from course_lib.exact import LinearGaussian, matrix_of
 from course_lib.inference.vble.objective import Objective
 from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.models.structured_vae import StructuredNormal

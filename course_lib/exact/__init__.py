@@ -1,10 +1,12 @@
 """Worlds whose posteriors are known: what methods must find before they are trusted."""
 
-from course_lib.exact.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
+from course_lib.exact.empirical_mixture import EmpiricalMixture
 from course_lib.exact.favourable_signal import FavourableSignal, favourable_signal
+from course_lib.exact.grids import grid_posterior
+from course_lib.exact.labels import label_posterior
 from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
-from course_lib.exact.posterior_reference import grid_posterior, label_posterior
 from course_lib.exact.stationary_denoising import StationaryPosterior, stationary_posterior
+from course_lib.exact.stationary_gaussian import StationaryGaussian, power_law
 
 __all__ = [
     "EmpiricalMixture",

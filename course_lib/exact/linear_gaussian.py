@@ -1,9 +1,9 @@
-"""The model in which everything is known: exact posterior, best mean-field law, and their distance.
+"""The model in which everything is known: exact posterior, best mean-field approximation, and their distance.
 
     z ~ N(0, I),    x | z ~ N(W z + c, (L L^T)^-1),    y | x ~ N(A x, sigma^2 I).
 
 Dense matrices in float64, for tens of pixels: what a method must find before it is trusted with a
-network in the place of W z + c. Variational Bayes looks for the best law of the form
+network in the place of W z + c. Variational Bayes looks for the best distribution of the form
 
     z ~ N(z_bar, diag a^2),    x | z ~ N(W z + c + nu, L^-T diag(b^2) L^-1).
 """
@@ -20,31 +20,33 @@ from torch.distributions import MultivariateNormal
 from course_lib.operators import LinearOperator
 
 
-class GaussianLaw(NamedTuple):
+class Gaussian(NamedTuple):
     """N(mean, covariance) for each measurement; a Gaussian posterior is as wide for every y."""
 
     mean: Float[Tensor, "b n"]
     covariance: Float[Tensor, "n n"]
 
 
-class JointLaw(NamedTuple):
-    """A Gaussian law of latent and image together, (z, x)."""
+class JointGaussian(NamedTuple):
+    """A Gaussian of latent and image together, (z, x)."""
 
     mean: Float[Tensor, "b kn"]
     covariance: Float[Tensor, "kn kn"]
     k: int  # number of latents
 
     @property
-    def z(self) -> GaussianLaw:
-        return GaussianLaw(self.mean[:, : self.k], self.covariance[: self.k, : self.k])
+    def z(self) -> Gaussian:
+        """The marginal of the latent."""
+        return Gaussian(self.mean[:, : self.k], self.covariance[: self.k, : self.k])
 
     @property
-    def x(self) -> GaussianLaw:
-        return GaussianLaw(self.mean[:, self.k :], self.covariance[self.k :, self.k :])
+    def x(self) -> Gaussian:
+        """The marginal of the image."""
+        return Gaussian(self.mean[:, self.k :], self.covariance[self.k :, self.k :])
 
 
 class MeanField(NamedTuple):
-    """Parameters of the variational law, with the symbols of the formula above."""
+    """Parameters of the variational distribution, with the symbols of the formula above."""
 
     z_bar: Float[Tensor, "b k"]
     a: Float[Tensor, " k"]
@@ -60,7 +62,7 @@ class LinearGaussian:
         W: (n, k), the decoder.
         c: (n,), the mean image.
         L: (n, n), lower triangular with a positive diagonal: the Cholesky factor of the precision
-            of x given z. The mean-field law depends on it, not on the precision alone.
+            of x given z. The mean-field approximation depends on it, not on the precision alone.
         A: (m, n), the measurement; `matrix_of` makes it from an operator.
         sigma: standard deviation of the noise.
 
@@ -101,30 +103,30 @@ class LinearGaussian:
         return cls(W, c, torch.linalg.cholesky(torch.linalg.inv(covariance)), A, sigma)
 
     @property
-    def prior(self) -> JointLaw:
-        """The law of (z, x) before anything is measured: Cov(x) = W W^T + (L L^T)^-1."""
+    def prior(self) -> JointGaussian:
+        """The distribution of (z, x) before anything is measured: Cov(x) = W W^T + (L L^T)^-1."""
         k = self.W.shape[1]
         cross = self.W.T
         spread = self.W @ self.W.T + self._root @ self._root.T
         eye = torch.eye(k, dtype=self.W.dtype)
         covariance = torch.cat([torch.cat([eye, cross], 1), torch.cat([cross.T, spread], 1)])
-        return JointLaw(torch.cat([torch.zeros(k).to(self.c), self.c])[None], covariance, k)
+        return JointGaussian(torch.cat([torch.zeros(k).to(self.c), self.c])[None], covariance, k)
 
-    def posterior(self, y: Float[Tensor, "b m"]) -> JointLaw:
+    def posterior(self, y: Float[Tensor, "b m"]) -> JointGaussian:
         """p(z, x | y), exactly: with C the prior covariance of u = (z, x), H u = A x and
         K = C H^T (H C H^T + sigma^2 I)^-1, it is N(mean + K (y - H mean), C - K H C).
         """
         mean, C, k = self.prior
         H = torch.cat([torch.zeros(len(self.A), k).to(self.A), self.A], dim=1)
         K = torch.linalg.solve(self._evidence.covariance_matrix, H @ C).T
-        return JointLaw(mean + (y - mean @ H.T) @ K.T, C - K @ H @ C, k)
+        return JointGaussian(mean + (y - mean @ H.T) @ K.T, C - K @ H @ C, k)
 
     def log_evidence(self, y: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
         """log p(y) = log N(y; A c, A (W W^T + (L L^T)^-1) A^T + sigma^2 I), nats."""
         return self._evidence.log_prob(y)
 
     def mean_field(self, y: Float[Tensor, "b m"], *, nu: bool = True) -> MeanField:
-        """The variational law with the largest `elbo`.
+        """The variational distribution with the largest `elbo`.
 
         a_j = (1 + |A W e_j|^2 / sigma^2)^-1/2 and b_i = (1 + |A L^-T e_i|^2 / sigma^2)^-1/2,
         whatever y. With nu free, W z_bar + c + nu is the exact posterior mean of x, and z_bar
@@ -150,9 +152,9 @@ class LinearGaussian:
 
         Under q, x = W z_bar + c + nu + W (a e) + L^-T (b e') with e, e' ~ N(0, I).
         """
-        misfit = (self._decode(q.z_bar) + q.nu) @ self.A.T - y
+        residual = (self._decode(q.z_bar) + q.nu) @ self.A.T - y
         error = (
-            misfit.square().sum(1)
+            residual.square().sum(1)
             + (self.A @ self.W * q.a).square().sum()
             + (self.A @ self._root * q.b).square().sum()
         )
@@ -163,14 +165,16 @@ class LinearGaussian:
         image = (q.b**2 - 1 - 2 * q.b.log()).sum() / 2 + (q.nu @ self.L).square().sum(1) / 2
         return log_likelihood - latent - image
 
-    def law(self, q: MeanField) -> JointLaw:
-        """The variational law of (z, x), to be compared with the posterior."""
+    def joint(self, q: MeanField) -> JointGaussian:
+        """The variational distribution of (z, x), to be compared with the posterior."""
         cross = q.a[:, None] ** 2 * self.W.T
         spread = self.W @ cross + self._root * q.b**2 @ self._root.T
         covariance = torch.cat(
             [torch.cat([torch.diag(q.a**2), cross], 1), torch.cat([cross.T, spread], 1)]
         )
-        return JointLaw(torch.cat([q.z_bar, self._decode(q.z_bar) + q.nu], 1), covariance, len(q.a))
+        return JointGaussian(
+            torch.cat([q.z_bar, self._decode(q.z_bar) + q.nu], 1), covariance, len(q.a)
+        )
 
     @property
     def _root(self) -> Float[Tensor, "n n"]:

@@ -15,15 +15,15 @@ from course_lib.operators import Downsampling, gaussian_kernel, wrap_kernel
 
 
 class LinearGroup(nn.Module):
-    """Latents whose laws are affine in the image drawn so far.
+    """Latents whose distributions are affine in the image drawn so far.
 
     Args:
-        side: of the image.
+        side: number of pixels of a side of the image.
         synthesis: (n, d), from latents to what they add to the image.
         forecast: (d, n), from the image so far to the mean of the prior.
-        prior_std: (d,).
+        prior_std: standard deviations of the prior, (d,).
         response: (n, d), from the mean of the prior to what the image will still gain, on average.
-        covariance: (n, n), of the image given these latents and those above.
+        covariance: (n, n), that of the image given these latents and those above.
     """
 
     def __init__(
@@ -48,13 +48,16 @@ class LinearGroup(nn.Module):
         self.register_buffer("posterior_std", posterior_std)
 
     def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:
+        """The image so far, at this group's resolution."""
         return maps[self.side]
 
     def predict(self, state: Tensor) -> tuple[Normal, Tensor]:
+        """p(z_l | z_<l), and the image so far."""
         mean = state.flatten(1) @ self.forecast.T
         return self._law(mean, self.prior_std), state
 
     def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
+        """p(z_l | z_<l, x)."""
         surprise = features.flatten(1) - self.expected(state, prior)
         return self._law(prior.mean[..., 0, 0] + surprise @ self.gain.T, self.posterior_std)
 
@@ -63,6 +66,7 @@ class LinearGroup(nn.Module):
         return state.flatten(1) + prior.mean[..., 0, 0] @ self.response.T
 
     def absorb(self, state: Tensor, z: Tensor) -> Tensor:
+        """The image with what z_l adds."""
         return state + (z.flatten(1) @ self.synthesis.T).view_as(state)
 
     def _law(self, mean: Tensor, std: Tensor) -> Normal:
@@ -82,6 +86,7 @@ class WholeImage(nn.Module):
     """The posteriors see the image itself."""
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """The image, by its side."""
         return {x.shape[-1]: x}
 
 
@@ -93,6 +98,7 @@ class FixedNoise(nn.Module):
         self.noise_std = noise_std
 
     def forward(self, maps: Tensor) -> Normal:
+        """p(x | z)."""
         return gaussian(maps, torch.full_like(maps, self.noise_std))
 
 
@@ -163,28 +169,30 @@ class LinearHierarchy(HVAE):
 class LinearMeasurementEncoder(nn.Module):
     """p(z_l | z_<l, y) for y = M x in a `LinearHierarchy`: the optimal encoder of measurements.
 
-    Exact where M x mixes no two components of a group: then these laws are diagonal too.
+    Exact where M x mixes no two components of a group: then these distributions are diagonal too.
 
     Args:
         hierarchy: the prior.
         matrix: M, (m, n).
-        k: how many groups are told.
+        k: number of groups that are told.
     """
 
     def __init__(self, hierarchy: LinearHierarchy, matrix: Float[Tensor, "m n"], k: int) -> None:
         super().__init__()
         self.groups, self.k = list(hierarchy.decoder.dec_blocks)[:k], k
         self.register_buffer("matrix", matrix)
-        self.laws = [condition(group, matrix) for group in self.groups]
+        self.conditionals = [condition(group, matrix) for group in self.groups]
 
     def features(self, y: Float[Tensor, "b c h w"]) -> dict[int, Tensor]:
+        """The measurement, by its side."""
         return {y.shape[-1]: y}
 
     def posterior(
         self, index: int, state: Tensor, features: dict[int, Tensor], prior: Normal
     ) -> Normal:
+        """p(z_l | z_<l, y)."""
         (y,) = features.values()
-        group, (gain, std) = self.groups[index], self.laws[index]
+        group, (gain, std) = self.groups[index], self.conditionals[index]
         surprise = y.flatten(1) - group.expected(state, prior) @ self.matrix.T
         mean = prior.mean + (surprise @ gain.T)[..., None, None]
         return gaussian(mean, std[:, None, None].expand_as(mean))
@@ -205,8 +213,9 @@ def aliased_hierarchy(
     `LinearMeasurementEncoder` is exact.
 
     Args:
-        side, factor: of the image, and of the subsampling.
-        amplitudes: of the two groups.
+        side: number of pixels of a side of the image.
+        factor: that of the subsampling.
+        amplitudes: standard deviations of what the two groups draw.
         coupling: c, between a cosine and its alias.
         noise_std: s.
     """

@@ -7,7 +7,7 @@ from joblib import Parallel, delayed
 from torch import Tensor
 
 from course_lib.data.worlds import load_world
-from course_lib.exact.posterior_reference import label_posterior
+from course_lib.exact import label_posterior
 from course_lib.inference import Starts, map_z
 from course_lib.inference.classical import tuned_baselines
 from course_lib.inference.latent import LatentGenerator, LatentSolution

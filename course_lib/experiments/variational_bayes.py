@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from course_lib.data.worlds import load_world
-from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
+from course_lib.exact import LinearGaussian, matrix_of
 from course_lib.experiments.inversion import IMG_SIZE, camera
 from course_lib.inference.latent import LatentGenerator, MarginalPosterior, first_guess
 from course_lib.inference.sampling.latent import sample_images, sample_latents
@@ -179,7 +179,7 @@ def linear(budget: str) -> list[Result]:
         world = linear_world(name)
         y = linear_measurements(world, 200)
         q, exact = world.mean_field(y), world.posterior(y)
-        law, data = world.law(q), f"linear-Gaussian world of 64 pixels, {name}"
+        law, data = world.joint(q), f"linear-Gaussian world of 64 pixels, {name}"
         whiten = torch.cat([-world.L.T @ world.W, world.L.T], dim=1)  # of (z, x)
         of_white = (whiten @ exact.covariance @ whiten.T).diagonal()
         ratios = {

@@ -15,7 +15,7 @@ from course_lib.diffusion import (
     rademacher,
 )
 from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, WhitenedFlow
-from course_lib.exact.exact_worlds import EmpiricalMixture, power_law
+from course_lib.exact import EmpiricalMixture, power_law
 from course_lib.fourier import half_spectrum_weights
 from course_lib.rng import generator_from
 

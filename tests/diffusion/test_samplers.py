@@ -17,7 +17,7 @@ from course_lib.diffusion import (
     sample,
     stochastic_heun,
 )
-from course_lib.exact.exact_worlds import EmpiricalMixture, StationaryGaussian, power_law
+from course_lib.exact import EmpiricalMixture, StationaryGaussian, power_law
 from course_lib.fourier import filter_image
 from course_lib.rng import generator_from
 

@@ -14,7 +14,7 @@ from course_lib.diffusion import (
     denoiser_from_noise,
     denoiser_from_score,
 )
-from course_lib.exact.exact_worlds import power_law
+from course_lib.exact import power_law
 
 SCHEDULES = [EDM(), VarianceExploding(), VariancePreserving(), SubVariancePreserving()]
 IDS = ["edm", "ve", "vp", "sub-vp"]

@@ -4,7 +4,7 @@ import torch
 from torch.func import jacrev
 
 from course_lib.diffusion.trace import ExactTrace, denoise_with_trace
-from course_lib.exact.exact_worlds import EmpiricalMixture
+from course_lib.exact import EmpiricalMixture
 
 
 def test_trace_of_the_jacobian(generator):

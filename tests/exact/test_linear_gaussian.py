@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from course_lib.exact.linear_gaussian import LinearGaussian, MeanField, matrix_of
+from course_lib.exact import LinearGaussian, MeanField, matrix_of
 from course_lib.operators import Blur, Downsampling, Inpainting, gaussian_kernel
 from course_lib.rng import generator_from
 
@@ -72,7 +72,7 @@ def test_elbo_and_evidence_differ_by_the_divergence(model, y):
     any_q = MeanField(draw(4, K, seed=8), 0.3 + draw(K).abs(), draw(4, N), 0.2 + draw(N).abs())
     for q in (any_q, model.mean_field(y), model.mean_field(y, nu=False)):
         gap = model.log_evidence(y) - model.elbo(y, q)
-        exact = kl_divergence(laws(model.law(q)), laws(model.posterior(y)))
+        exact = kl_divergence(laws(model.joint(q)), laws(model.posterior(y)))
         torch.testing.assert_close(gap, exact, rtol=1e-9, atol=1e-9)
         assert (gap > 0).all()
 
@@ -100,7 +100,7 @@ def test_mean_field_is_the_optimum(model, y, nu):
 
 def test_the_optimum_has_the_exact_means(model, y):
     q, exact = model.mean_field(y), model.posterior(y)
-    found = model.law(q)
+    found = model.joint(q)
     torch.testing.assert_close(found.x.mean, exact.x.mean, **EXACT)
     torch.testing.assert_close(found.z.mean, exact.z.mean, **EXACT)
     fixed = model.mean_field(y, nu=False)

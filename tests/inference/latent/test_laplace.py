@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
+from course_lib.exact import LinearGaussian, matrix_of
 from course_lib.inference.latent import LatentEnergy, MarginalPosterior, laplace
 from course_lib.operators import (
     Blur,

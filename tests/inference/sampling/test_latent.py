@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
-from course_lib.exact.posterior_reference import grid_posterior
+from course_lib.exact import LinearGaussian, grid_posterior, matrix_of
 from course_lib.inference.latent import LatentEnergy, MarginalPosterior, Pushforward
 from course_lib.inference.sampling import sample_images, sample_latents
 from course_lib.kernels.banded_cholesky import BandedCholesky

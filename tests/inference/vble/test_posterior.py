@@ -30,7 +30,7 @@ def test_samples_have_the_moments_of_q():
         eps=cubature(1, "z", "x"),
     )
     reference = LinearVAE().reference(BLUR)
-    law = reference.law(reference.mean_field(Y.flatten(1))).x
+    law = reference.joint(reference.mean_field(Y.flatten(1))).x
     samples = found.sample(20_000, generator_from(1)).flatten(2)[:, 0]
     deviation = law.covariance.diagonal().sqrt()
     # Means are known to 1 / 141 of a deviation, covariances to sqrt(2) times that: five of those.

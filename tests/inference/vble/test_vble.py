@@ -18,8 +18,7 @@ from linear_vae import (
 from torch import nn
 from torch.distributions import Normal
 
-from course_lib.exact.linear_gaussian import matrix_of
-from course_lib.exact.posterior_reference import grid_posterior
+from course_lib.exact import grid_posterior, matrix_of
 from course_lib.inference.latent import Starts, map_z
 from course_lib.inference.vble import VBLE, StochasticAdam
 from course_lib.models.structured_vae import structured_vae

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from course_lib.cli import app
 from course_lib.diffusion import Hutchinson, potential, rademacher
-from course_lib.exact.exact_worlds import power_law
+from course_lib.exact import power_law
 from course_lib.models.published.edm import SignedRange, load_edm, read_edm
 from course_lib.models.published.song_unet import SongUNet, SongUNetForm
 from course_lib.project import CourseError
