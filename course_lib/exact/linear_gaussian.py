@@ -1,4 +1,4 @@
-"""The model in which everything is known: exact posterior, best mean-field approximation, and their distance.
+"""The linear-Gaussian model: exact posterior, best mean-field approximation, their distance.
 
     z ~ N(0, I),    x | z ~ N(W z + c, (L L^T)^-1),    y | x ~ N(A x, sigma^2 I).
 
@@ -172,9 +172,8 @@ class LinearGaussian:
         covariance = torch.cat(
             [torch.cat([torch.diag(q.a**2), cross], 1), torch.cat([cross.T, spread], 1)]
         )
-        return JointGaussian(
-            torch.cat([q.z_bar, self._decode(q.z_bar) + q.nu], 1), covariance, len(q.a)
-        )
+        mean = torch.cat([q.z_bar, self._decode(q.z_bar) + q.nu], 1)
+        return JointGaussian(mean, covariance, len(q.a))
 
     @property
     def _root(self) -> Float[Tensor, "n n"]:

@@ -30,8 +30,8 @@ def y():
     return 2 * draw(4, M, seed=5)
 
 
-def laws(law):
-    return MultivariateNormal(law.mean, law.covariance)
+def normal(joint):
+    return MultivariateNormal(joint.mean, joint.covariance)
 
 
 def log_joint(model, z, x, y):
@@ -47,7 +47,7 @@ def log_joint(model, z, x, y):
 def test_bayes_rule(model, y):
     """log p(z, x, y) - log p(y) = log p(z, x | y) wherever one looks."""
     z, x = draw(4, K, seed=6), draw(4, N, seed=7)
-    found = laws(model.posterior(y)).log_prob(torch.cat([z, x], 1))
+    found = normal(model.posterior(y)).log_prob(torch.cat([z, x], 1))
     torch.testing.assert_close(found, log_joint(model, z, x, y) - model.log_evidence(y), **EXACT)
 
 
@@ -72,7 +72,7 @@ def test_elbo_and_evidence_differ_by_the_divergence(model, y):
     any_q = MeanField(draw(4, K, seed=8), 0.3 + draw(K).abs(), draw(4, N), 0.2 + draw(N).abs())
     for q in (any_q, model.mean_field(y), model.mean_field(y, nu=False)):
         gap = model.log_evidence(y) - model.elbo(y, q)
-        exact = kl_divergence(laws(model.joint(q)), laws(model.posterior(y)))
+        exact = kl_divergence(normal(model.joint(q)), normal(model.posterior(y)))
         torch.testing.assert_close(gap, exact, rtol=1e-9, atol=1e-9)
         assert (gap > 0).all()
 
