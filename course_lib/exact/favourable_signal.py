@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.exact.exact_worlds import EmpiricalMixture
+from course_lib.exact.empirical_mixture import EmpiricalMixture
 from course_lib.operators import Blur
 from course_lib.rng import generator_from
 
