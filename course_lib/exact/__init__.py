@@ -4,7 +4,7 @@ from course_lib.exact.empirical_mixture import EmpiricalMixture
 from course_lib.exact.favourable_signal import FavourableSignal, favourable_signal
 from course_lib.exact.grids import grid_posterior
 from course_lib.exact.labels import label_posterior
-from course_lib.exact.linear_gaussian import LinearGaussian, matrix_of
+from course_lib.exact.linear_gaussian import LinearGaussian, MeanField, matrix_of
 from course_lib.exact.stationary_denoising import StationaryPosterior, stationary_posterior
 from course_lib.exact.stationary_gaussian import StationaryGaussian, power_law
 
@@ -12,6 +12,7 @@ __all__ = [
     "EmpiricalMixture",
     "FavourableSignal",
     "LinearGaussian",
+    "MeanField",
     "StationaryGaussian",
     "StationaryPosterior",
     "favourable_signal",
