@@ -76,7 +76,7 @@ def choose_trace(
 
 
 def rademacher(
-    img_size: tuple[int, ...], n_probes: int, *, generator: Generator
+    img_size: tuple[int, ...], n_probes: int, *, generator: Generator | None
 ) -> Float[Tensor, "k ..."]:
     """Probes of random signs (n_probes, *img_size): of all with E e e^T = I the least variance.
 

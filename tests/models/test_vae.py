@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from course_lib.models.vae import rate, reparameterise
+from course_lib.models.vae import VAE, rate, reparameterise
 from course_lib.models.vae_networks import compact_vae, conv_vae, linear_vae
 from course_lib.rng import generator_from
 
@@ -210,3 +211,29 @@ def test_images_that_do_not_fit(shape, message):
     small = compact_vae(channels=[4, 6, 8], latent_dim=5, width=16, blocks=1, tail=4)
     with pytest.raises(ValueError, match=r"one latent vector for images of \(1, 64, 64\)"):
         small.encode(torch.zeros(1, 1, 32, 32))
+
+
+class Given(nn.Module):
+    """An encoder whose means are x times some factors, with given log standard deviations."""
+
+    def __init__(self, factors, log_std):
+        super().__init__()
+        self.factors, self.log_std = torch.tensor(factors), torch.tensor(log_std)
+
+    def forward(self, x):
+        return torch.cat([x.flatten(1) * self.factors, self.log_std.expand(len(x), -1)], dim=1)
+
+
+def test_a_latent_is_active_if_its_mean_has_a_variance_above_one_hundredth(generator):
+    """Standard deviations 0.05 and 0.2 of the mean: variances 0.0025 and 0.04."""
+    encoder = Given([0.05, 0.2, 0.0], [0.0] * 3)
+    vae = VAE(encoder, nn.Identity(), latent_shape=(3,), img_size=(1, 1, 1))
+    assert vae.active_latents(torch.randn(1000, 1, 1, 1, generator=generator)) == 1
+
+
+def test_standard_deviations_of_latents_are_bounded():
+    """log std of q(z | x) is kept in [-6, 2]; the prior has 0."""
+    encoder = Given([0.0] * 3, [-50.0, 0.5, 50.0])
+    vae = VAE(encoder, nn.Identity(), latent_shape=(3,), img_size=(1, 1, 1))
+    found = vae.encode(torch.zeros(1, 1, 1, 1)).stddev.log()
+    torch.testing.assert_close(found, torch.tensor([[-6.0, 0.5, 2.0]]))

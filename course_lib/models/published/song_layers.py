@@ -61,7 +61,7 @@ class Conv2d(nn.Module):
         fused: filter and convolution share one padding, of both together.
     """
 
-    resample_filter: Tensor | None
+    resample_filter: Tensor
 
     def __init__(
         self,
@@ -109,12 +109,12 @@ class PositionalEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
+        self.n_sines = channels // 2
 
     def forward(self, level: Tensor) -> Tensor:
         """(B,) to (B, channels)."""
-        ramp = torch.arange(self.half, dtype=level.dtype, device=level.device) / (self.half - 1)
-        angle = level[:, None] * (1 / 10_000) ** ramp
+        ramp = torch.arange(self.n_sines, dtype=level.dtype, device=level.device)
+        angle = level[:, None] * (1 / 10_000) ** (ramp / (self.n_sines - 1))
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 

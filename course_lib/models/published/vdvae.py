@@ -62,63 +62,44 @@ class PublishedVDVAE:
         return model
 
 
+# fmt: off
 PUBLISHED = {
     "cifar10": PublishedVDVAE(
-        file="cifar10-seed0-iter-900000-model-ema.th",
-        millions=39,
-        enc_blocks="32x11,32d2,16x6,16d2,8x6,8d2,4x3,4d4,1x3",
-        dec_blocks="1x1,4m1,4x2,8m4,8x5,16m8,16x10,32m16,32x21",
-        side=32,
-        width=384,
-        mean=120.63838,
-        std=64.16736,
+        "cifar10-seed0-iter-900000-model-ema.th", 39,
+        "32x11,32d2,16x6,16d2,8x6,8d2,4x3,4d4,1x3",
+        "1x1,4m1,4x2,8m4,8x5,16m8,16x10,32m16,32x21",
+        side=32, width=384, mean=120.63838, std=64.16736,
     ),
     "imagenet32": PublishedVDVAE(
-        file="imagenet32-iter-1700000-model-ema.th",
-        millions=119,
-        enc_blocks="32x15,32d2,16x9,16d2,8x8,8d2,4x6,4d4,1x6",
-        dec_blocks="1x2,4m1,4x4,8m4,8x9,16m8,16x19,32m16,32x40",
-        side=32,
-        width=512,
-        mean=116.2373,
-        std=69.37404,
+        "imagenet32-iter-1700000-model-ema.th", 119,
+        "32x15,32d2,16x9,16d2,8x8,8d2,4x6,4d4,1x6",
+        "1x2,4m1,4x4,8m4,8x9,16m8,16x19,32m16,32x40",
+        side=32, width=512, mean=116.2373, std=69.37404,
     ),
     "imagenet64": PublishedVDVAE(
-        file="imagenet64-iter-1600000-model-ema.th",
-        millions=125,
-        enc_blocks="64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
-        dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12",
-        side=64,
-        width=512,
-        mean=115.92961967,
-        std=69.37404,
+        "imagenet64-iter-1600000-model-ema.th", 125,
+        "64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
+        "1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12",
+        side=64, width=512, mean=115.92961967, std=69.37404,
     ),
     "ffhq256": PublishedVDVAE(
-        file="ffhq256-iter-1700000-model-ema.th",
-        millions=115,
-        enc_blocks="256x3,256d2,128x8,128d2,64x12,64d2,32x17,32d2,16x7,16d2,8x5,8d2,4x5,4d4,1x4",
-        dec_blocks="1x2,4m1,4x3,8m4,8x4,16m8,16x9,32m16,32x21,64m32,64x13,128m64,128x7,256m128",
-        side=256,
-        width=512,
-        mean=112.8666757481,
-        std=69.84780273,
-        bits=5,
+        "ffhq256-iter-1700000-model-ema.th", 115,
+        "256x3,256d2,128x8,128d2,64x12,64d2,32x17,32d2,16x7,16d2,8x5,8d2,4x5,4d4,1x4",
+        "1x2,4m1,4x3,8m4,8x4,16m8,16x9,32m16,32x21,64m32,64x13,128m64,128x7,256m128",
+        side=256, width=512, mean=112.8666757481, std=69.84780273, bits=5,
     ),
     "ffhq1024": PublishedVDVAE(
-        file="ffhq1024-iter-1700000-model-ema.th",
-        millions=109,  # by these settings; the repository says 115, as for 256 pixels
-        enc_blocks="1024x1,1024d2,512x3,512d2,256x5,256d2,128x7,128d2,64x10,64d2,32x14,32d2,16x7,"
+        "ffhq1024-iter-1700000-model-ema.th",
+        109,  # by these settings; the repository says 115, as for 256 pixels
+        "1024x1,1024d2,512x3,512d2,256x5,256d2,128x7,128d2,64x10,64d2,32x14,32d2,16x7,"
         "16d2,8x5,8d2,4x5,4d4,1x4",
-        dec_blocks="1x2,4m1,4x3,8m4,8x4,16m8,16x9,32m16,32x20,64m32,64x14,128m64,128x7,256m128,"
+        "1x2,4m1,4x3,8m4,8x4,16m8,16x9,32m16,32x20,64m32,64x14,128m64,128x7,256m128,"
         "256x2,512m256,1024m512",
-        side=1024,
-        width=16,
-        mean=0.4387 * 255,
-        std=0.2743 * 255,
+        side=1024, width=16, mean=0.4387 * 255, std=0.2743 * 255, n_mixtures=2,
         widths={512: 32, 256: 64} | dict.fromkeys((128, 64, 32, 16, 8, 4, 1), 512),
-        n_mixtures=2,
     ),
 }
+# fmt: on
 
 
 def load_vdvae(path: Path, published: PublishedVDVAE | str) -> HVAE:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.project import CourseError
 
+Model = TypeVar("Model", bound=nn.Module)
 LFS_START = b"version https://git-lfs.github.com/spec/"
 # What torch.load raises when it reads nonsense; UnpicklingError also when a file asks for code.
 DAMAGES = (EOFError, RuntimeError, ValueError, LookupError)
@@ -89,7 +90,7 @@ def compare(model: nn.Module, state: Mapping[str, Tensor]) -> KeyReport:
     )
 
 
-def load_whole(model: nn.Module, state: Mapping[str, Tensor], source: str) -> nn.Module:
+def load_whole(model: Model, state: Mapping[str, Tensor], source: str) -> Model:
     """Put weights into a model of exactly their names and shapes; evaluation mode, frozen.
 
     Raises:
