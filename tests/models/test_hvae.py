@@ -6,16 +6,11 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from course_lib.exact.linear_hierarchy import LinearHierarchy
 from course_lib.models.stacked_vae import stacked_vae, start_from_vae
-from course_lib.models.top_down import parse_blocks
 from course_lib.models.vae_networks import compact_vae
 from course_lib.models.vdvae import vdvae
 from course_lib.rng import generator_from, normal_like
 
 EPS = 2.2e-16
-FFHQ256 = {
-    "enc_blocks": "256x3,256d2,128x8,128d2,64x12,64d2,32x17,32d2,16x7,16d2,8x5,8d2,4x5,4d4,1x4",
-    "dec_blocks": "1x2,4m1,4x3,8m4,8x4,16m8,16x9,32m16,32x21,64m32,64x13,128m64,128x7,256m128",
-}
 TINY = {"channels": (8, 8, 8), "width": 16, "blocks": 1, "tail": 4}
 
 
@@ -127,25 +122,6 @@ def test_refuses_images_of_another_size(world):
 def test_refuses_columns_that_are_not_orthonormal():
     with pytest.raises(ValueError, match="orthonormal"):
         LinearHierarchy(torch.ones(16, 4), torch.ones(2, 2), [0.5], 0.1)
-
-
-def test_reads_the_published_strings():
-    """66 groups, 4,470,816 latents, and k = 21, 43, 57 groups up to 16, 32, 64 pixels."""
-    stages = parse_blocks(FFHQ256["dec_blocks"])
-    sides = [side for side, _ in stages]
-    assert len(sides) == 66
-    assert 16 * sum(side**2 for side in sides) == 4_470_816
-    assert [sum(s <= side for s in sides) for side in (1, 4, 8, 16, 32, 64, 128)] == [
-        2, 6, 11, 21, 43, 57, 65,
-    ]  # fmt: skip
-    assert [side for side, mixin in stages if mixin] == [4, 8, 16, 32, 64, 128, 256]
-    assert len(parse_blocks(FFHQ256["enc_blocks"])) == 68
-
-
-@pytest.mark.parametrize("word", ["4y3", "m4", "4m", "", "x"])
-def test_refuses_words_of_another_form(word):
-    with pytest.raises(ValueError, match="expected words such as"):
-        parse_blocks(f"1x2,{word}")
 
 
 @pytest.fixture
