@@ -26,14 +26,14 @@ SHAPES = [
     (1, 1, 1, 1),
     (2, 3, 17, 31),
     (3, 1, 64, 64),
-    (1, 1, 513, 257),
+    (1, 1, 65, 131),
     (2, 1, 1, 5),
     (1, 2, 6, 1),
 ]
 BOUNDARIES = ["periodic", "neumann"]
 ROWS = [(1,), (3,), (5, 1), (2, 3, 441), (2, 10007)]
 FACTORS = [  # images a factor, factors, height, width, radius
-    (2, 2, 5, 6, 2),
+    (2, 2, 3, 6, 2),
     (1, 2, 6, 5, 1),
     (1, 1, 4, 7, 3),
     (1, 1, 3, 7, 4),
@@ -118,15 +118,15 @@ def banded_gaps(
 
 def main(device: str = "cpu") -> None:
     for dtype, tolerance in TOLERANCE.items():
-        for shape, boundary in product(SHAPES, BOUNDARIES):
+        # the interpreter takes a second a size: few of them show a dtype that gets lost
+        complete = dtype == torch.float64 or device != "cpu"
+        for shape, boundary in product(SHAPES if complete else SHAPES[1:2], BOUNDARIES):
             gaps = tv_gaps("triton", shape, boundary, dtype, device)
             assert max(gaps.values()) <= tolerance, (shape, boundary, dtype, gaps)
         for shape, scale in product(ROWS, (1e-3, 1.0, 100.0)):
             gap = simplex_gap("triton", shape, scale, dtype, device)
             assert gap <= tolerance, (shape, scale, dtype, gap)
-        # the interpreter takes a second a size: one of them is enough to see a dtype that gets lost
-        complete = dtype == torch.float64 or device != "cpu"
-        for size in FACTORS if complete else FACTORS[:1]:
+        for size in FACTORS if complete else FACTORS[1:2]:
             gaps = banded_gaps("triton", size, dtype, device)
             assert max(gaps.values()) <= tolerance, (size, dtype, gaps)
 

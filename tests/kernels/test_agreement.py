@@ -50,6 +50,7 @@ def run_apart(*command: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_triton_interpreted():
     pytest.importorskip("triton")
     assert run_apart("-W", "error", agreement.__file__, TRITON_INTERPRET="1") == "agreed\n"
@@ -92,6 +93,7 @@ assert torch.get_num_threads() == 1
 """
 
 
+@pytest.mark.slow
 def test_threads_are_shared_and_given_back():
     """Chunks of rows and of planes agree with the reference; torch keeps its threads."""
     tests = os.path.dirname(os.path.dirname(agreement.__file__))  # noqa: PTH120

@@ -15,11 +15,12 @@ from course_lib.operators import (
 )
 from course_lib.solvers import accelerated_gradient, primal_dual_tv
 
+SIZE = (1, 6, 5)
 OPERATORS = {
-    "blur": Blur(gaussian_kernel(0.8, 5, torch.float64), (1, 12, 10)),
-    "downsampling": Downsampling((1, 12, 10), 2, gaussian_kernel(0.8, 5, torch.float64)),
-    "inpainting": Inpainting(torch.arange(120).reshape(1, 12, 10) % 3 > 0),
-    "tomography": Tomography((1, 12, 10), 7, dtype=torch.float64),
+    "blur": Blur(gaussian_kernel(0.8, 5, torch.float64), SIZE),
+    "downsampling": Downsampling((1, 6, 10), 2, gaussian_kernel(0.8, 5, torch.float64)),
+    "inpainting": Inpainting(torch.arange(30).reshape(SIZE) % 3 > 0),
+    "tomography": Tomography(SIZE, 7, dtype=torch.float64),
 }
 
 
