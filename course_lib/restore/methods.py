@@ -1,9 +1,9 @@
 """The method that a name stands for, with its numbers checked and its prior loaded."""
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
 
 from course_lib.inference.vble.posterior import N_DRAWS
 from course_lib.models.pretrained import available, load_pretrained, read_card
@@ -60,13 +60,13 @@ def choose_method(
         raise CourseError(f"`weight`: expected a positive number, got {weight}.")
     _check_device(device)
     if method in WEIGHTS:
-        return Penalty(method, weight, device)
+        return Penalty("wiener" if method == "wiener" else "tv", weight, device)
     vae = _load(model, device)
     numbers = {"n_steps": n_steps, "n_samples": n_samples, "tile": tile, "seed": seed}
     return VariationalBayes(vae, VARIANTS[method], name=model, **numbers)
 
 
-def _load(name: str, device: str) -> nn.Module:
+def _load(name: str, device: str) -> Any:
     def fits(name: str) -> bool:
         card = read_card(name)
         channels = card["arguments"].get("img_size", [1])[0]

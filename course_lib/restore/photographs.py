@@ -9,7 +9,7 @@ grey ones, see `colours`, since the priors know grey images.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -85,7 +85,7 @@ class PaddedProblem(NamedTuple):
         return (residual / (len(x) * self.seen.sum())).sqrt().item() / self.sigma
 
     def restoration(
-        self, x: Float[Tensor, "b 1 H W"], *, samples: Sequence[Tensor] = (), **found: object
+        self, x: Float[Tensor, "b 1 H W"], *, samples: Sequence[Tensor] = (), **found: Any
     ) -> Restoration:
         """The photograph of an estimate x, with what else was found."""
         estimate = self.photo(x)
@@ -128,18 +128,19 @@ def on_canvas(
     s, kernel = degradation.factor, degradation.kernel
     reach = (0, 0) if kernel is None else (kernel.shape[-2] // 2, kernel.shape[-1] // 2)
     step = math.lcm(stride, s)
-    canvas, inside, window = [1], [], []
+    canvas, inside, window = [], [], []
     for side, r in zip(photo.shape[-2:], reach, strict=True):
         before = -(-r // s)  # in pixels of the photograph
         canvas.append(-(-(s * (before + side) + r) // step) * step)
         inside.append(slice(before, before + side))
         window.append(slice(s * before, s * (before + side)))
+    size = (1, canvas[0], canvas[1])
     if s > 1:
-        camera = Downsampling(tuple(canvas), s, kernel)
+        camera = Downsampling(size, s, kernel)
     elif kernel is not None:
-        camera = Blur(kernel, tuple(canvas))
+        camera = Blur(kernel, size)
     else:
-        camera = Denoising(tuple(canvas))
+        camera = Denoising(size)
     seen = torch.zeros(camera.measurement_size, dtype=torch.bool, device=photo.device)
     y = photo.new_zeros(len(photo), *camera.measurement_size)
     seen[:, *inside] = True if degradation.seen is None else degradation.seen.bool().to(seen.device)

@@ -1,8 +1,9 @@
 """A convolutional decoder whose features are held for one tile at a time."""
 
+import math
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -68,7 +69,7 @@ class TiledDecoder(nn.Module):
 
     @property
     def noise_std(self) -> Tensor:
-        """That of the model."""
+        """Standard deviation of the model."""
         return self.model.noise_std
 
     def encode(self, x: Tensor) -> Normal:
@@ -78,57 +79,47 @@ class TiledDecoder(nn.Module):
     def prior(
         self, n: int, *, generator: Generator, img_size: tuple[int, int] | None = None
     ) -> Tensor:
-        """As of the model."""
+        """Latents from the prior of the model."""
         return self.model.prior(n, generator=generator, img_size=img_size)
 
     def decode(self, z: Tensor) -> Normal | StructuredNormal:
         """p(x | z), as the model gives it for the whole images."""
-        pixels = self.stride**2
-        if z[:, 0].numel() * pixels <= self.tile**2:
-            law = self.model.decode(z)
-            self.tick(z[:, 0].numel() * pixels)
-            return law
+        if z[:, 0].numel() * self.stride**2 <= self.tile**2:
+            p = self.model.decode(z)
+            self.tick(z[:, 0].numel() * self.stride**2)
+            return p
+        rows, columns = (_spans(side, self.inside) for side in z.shape[-2:])
         images = []
         for image in z.split(1):
-            rows = []
-            for top, bottom in _spans(z.shape[-2], self.inside):
-                row = []
-                for left, right in _spans(z.shape[-1], self.inside):
-                    row.append(self._piece(image, (top, bottom), (left, right)))
-                    self.tick((bottom - top) * (right - left) * pixels)
-                rows.append(_join(row, dim=-1))
-            images.append(_join(rows, dim=-2))
-        return self._law(_join(images, dim=0))
+            strips = [_join([self._piece(image, r, c) for c in columns], dim=-1) for r in rows]
+            images.append(_join(strips, dim=-2))
+        mean, *scale = _join(images, dim=0)
+        if len(scale) == 1:
+            return gaussian(mean, scale[0])
+        head: Any = self.model.head
+        return StructuredNormal(mean, BandedCholesky(scale[0], scale[1], head.radius))
 
-    def _piece(
-        self, z: Tensor, rows: tuple[int, int], columns: tuple[int, int]
-    ) -> tuple[Tensor, ...]:
-        """The tensors of p(x | z) in one tile."""
-        taken, kept = [], [Ellipsis]
-        for (first, last), side in ((rows, z.shape[-2]), (columns, z.shape[-1])):
+    def _piece(self, z: Tensor, *spans: tuple[int, int]) -> tuple[Tensor, ...]:
+        """The tensors of p(x | z) in one tile: mean and stddev, or mean and the parts of L."""
+        taken, kept = [], []
+        for (first, last), side in zip(spans, z.shape[-2:], strict=True):
             before, after = max(first - self.reach, 0), min(last + self.reach, side)
             taken.append(slice(before, after))
             kept.append(slice((first - before) * self.stride, (last - before) * self.stride))
-        network = partial(self._tensors, kept=tuple(kept))
-        part = z[..., taken[0], taken[1]]
+
+        def network(z: Tensor) -> tuple[Tensor, ...]:
+            p = self.model.decode(z)
+            L = getattr(p, "precision_cholesky", None)
+            parts = (p.stddev,) if L is None else (L.diagonal, L.offdiagonal)
+            return tuple(part[..., *kept] for part in (p.mean, *parts))
+
+        part = z[..., *taken]
         if torch.is_grad_enabled() and z.requires_grad:
-            return checkpoint(network, part, use_reentrant=False, preserve_rng_state=False)
-        return network(part)
-
-    def _tensors(self, z: Tensor, *, kept: tuple) -> tuple[Tensor, ...]:
-        law = self.model.decode(z)
-        if isinstance(law, StructuredNormal):
-            L = law.precision_cholesky
-            parts = (law.mean, L.diagonal, L.offdiagonal)
+            found = checkpoint(network, part, use_reentrant=False, preserve_rng_state=False)
         else:
-            parts = (law.mean, law.stddev)
-        return tuple(part[kept] for part in parts)
-
-    def _law(self, parts: tuple[Tensor, ...]) -> Normal | StructuredNormal:
-        if len(parts) == 2:
-            return gaussian(*parts)
-        mean, diagonal, offdiagonal = parts
-        return StructuredNormal(mean, BandedCholesky(diagonal, offdiagonal, self.model.head.radius))
+            found = network(part)
+        self.tick(math.prod((last - first) * self.stride for first, last in spans))
+        return found
 
 
 def _spans(length: int, longest: int) -> list[tuple[int, int]]:

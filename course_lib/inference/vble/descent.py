@@ -65,9 +65,9 @@ def with_fresh_draws(
     for _ in range(optimiser.n_steps):
         value = f(free, draw())
         grads = torch.autograd.grad(value.sum(), list(free.values()))
-        shortening = (longest / sum(inner(g, g) for g in grads).sqrt()).clamp(max=1)
+        lengths = torch.stack([inner(grad, grad) for grad in grads]).sum(0).sqrt()
         for part, grad in zip(free.values(), grads, strict=True):
-            part.grad = grad * per_image(shortening, grad)
+            part.grad = grad * per_image((longest / lengths).clamp(max=1), grad)
         adam.step()
         schedule.step()
         for name in {"log_a", "log_b"} & set(free):
@@ -93,15 +93,15 @@ class _Vectors:
     like: Parameters
     eps: Eps
 
-    def value_and_grad(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        v = v.detach().requires_grad_()
+    def value_and_grad(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        z = z.detach().requires_grad_()
         with torch.enable_grad():
             eps = {name: e[:, rows] for name, e in self.eps.items()}
-            value = self.f.of(rows)(self.parameters(v), eps)
-        return value.detach(), torch.autograd.grad(value.sum(), v)[0]
+            value = self.f.of(rows)(self.parameters(z), eps)
+        return value.detach(), torch.autograd.grad(value.sum(), z)[0]
 
-    def parameters(self, v: Tensor) -> Parameters:
-        pieces = v.split([part[0].numel() for part in self.like.values()], dim=1)
+    def parameters(self, z: Tensor) -> Parameters:
+        pieces = z.split([part[0].numel() for part in self.like.values()], dim=1)
         return {
             name: piece.view(-1, *part.shape[1:])
             for (name, part), piece in zip(self.like.items(), pieces, strict=True)

@@ -12,7 +12,7 @@ infinite, so a point is no limit s -> 0: its term in s is left out (errata E18).
 
 from typing import Any, NamedTuple
 
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.distributions import Normal
 
 from course_lib.batch import inner
@@ -26,7 +26,7 @@ Eps = dict[str, Tensor]  # standard normal draws "z" and "x", (K, B, ...), for G
 class Point(NamedTuple):
     """All mass at the mean of p."""
 
-    def draw(self, p: Any, _eps: Tensor | None) -> Tensor:
+    def draw(self, p: Any, _eps: Any) -> Tensor:
         """The mean."""
         return p.mean
 
@@ -40,7 +40,7 @@ class Gaussian(NamedTuple):
 
     log_s: Tensor
 
-    def draw(self, p: Any, eps: Tensor) -> Tensor:
+    def draw(self, p: Any, eps: Any) -> Tensor:
         """mean + L^-T (s e)."""
         return p.mean + cholesky_of(p).solve_t(self.log_s.exp() * eps)
 
@@ -55,7 +55,7 @@ class Shifted(NamedTuple):
     factor: Point | Gaussian
     shift: Tensor
 
-    def draw(self, p: Any, eps: Tensor | None) -> Tensor:
+    def draw(self, p: Any, eps: Any) -> Tensor:
         """A draw of the factor, plus the shift."""
         return self.factor.draw(p, eps) + self.shift
 
@@ -81,7 +81,7 @@ class GaussianPosterior(NamedTuple):
         )
 
 
-def draw_eps(free: Parameters, n_draws: int, generator: Generator | None) -> Eps:
+def draw_eps(free: Parameters, n_draws: int, generator: Any) -> Eps:
     """Fresh draws for `n_draws` images of each measurement."""
     scales = {"z": free.get("log_a"), "x": free.get("log_b")}
     return {

@@ -68,11 +68,9 @@ class VBLE:
     nu: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("latent", "image"):
-            if getattr(self, name) not in ("gaussian", "point"):
-                raise ValueError(
-                    f"VBLE: {name} must be 'gaussian' or 'point', got {getattr(self, name)!r}."
-                )
+        for name, kind in (("latent", self.latent), ("image", self.image)):
+            if kind not in ("gaussian", "point"):
+                raise ValueError(f"VBLE: {name} must be 'gaussian' or 'point', got {kind!r}.")
         if self.nu and self.image == "point":
             raise ValueError(
                 "VBLE: with image='point' the image is D(z), and there is no room for nu. Set "
@@ -183,16 +181,16 @@ def _encoded(vae: Any, op: Operator, y: Tensor, noise: Likelihood, x_init: Tenso
 
 
 def _likelihood(op: Operator, noise: Likelihood | float | None) -> Likelihood:
-    noise = op.noise_model if noise is None else noise
-    if noise is None:
+    given = op.noise_model if noise is None else noise
+    if given is None:
         raise ValueError(
             f"VBLE.fit: {type(op).__name__} has no noise model; give noise, such as its standard "
             "deviation in units of y."
         )
-    noise = GaussianNoise(float(noise)) if isinstance(noise, (int, float)) else noise
-    if not isinstance(noise, Likelihood):
+    given = GaussianNoise(float(given)) if isinstance(given, (int, float)) else given
+    if not isinstance(given, Likelihood):
         raise TypeError(
-            f"VBLE.fit: {type(noise).__name__} draws noise but has no negative_log_likelihood(...) "
+            f"VBLE.fit: {type(given).__name__} draws noise but has no negative_log_likelihood(...) "
             "and std(...). Use GaussianNoise or PoissonNoise, or add the two."
         )
-    return noise
+    return given
