@@ -1,8 +1,10 @@
 """A measurement with a derivative: autograd through A by the operator's own A_vjp."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from course_lib.operators.base import Operator
 
@@ -24,13 +26,13 @@ def measure(op: Operator, x: Tensor) -> Tensor:
 
 class _Measurement(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, op: Operator) -> Tensor:
+    def forward(ctx: Any, x: Tensor, op: Operator) -> Tensor:
         ctx.op = op
         ctx.save_for_backward(x)
         return op.A(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, v: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return ctx.op.A_vjp(x, v), None

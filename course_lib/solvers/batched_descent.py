@@ -19,14 +19,15 @@ from course_lib.solvers.solution import History
 
 WINDOW = 10  # steps over which an objective must rest: Adam may stand still for a single one
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (z[rows], rows) -> value, gradient
-Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 @runtime_checkable
 class Rowwise(Protocol):
     """A function of each row of z: values (n,) and gradients at the rows that are asked for."""
 
-    def value_and_grad(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]: ...
+    def value_and_grad(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and gradients at the rows z of all rows."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,7 @@ class _AdamStep:
         self.mean = self.square = 0.0
         self.count = 0
 
-    def __call__(
-        self, z: Tensor, value: Tensor, grad: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, z: Tensor, value: Tensor, grad: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         self.count += 1
         self.mean = 0.9 * self.mean + 0.1 * grad
         self.square = 0.999 * self.square + 0.001 * grad.square()
@@ -162,12 +161,10 @@ class _LBFGSStep:
     def __init__(self, evaluate: Evaluate, options: LBFGS) -> None:
         self.evaluate, self.step_size = evaluate, options.step_size
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=options.history)
-        self.scale: Tensor | None = None  # of H before the pairs correct it, (n, 1)
+        self.scale = torch.empty(0)  # of H before the pairs correct it, (n, 1)
 
-    def __call__(
-        self, z: Tensor, value: Tensor, grad: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        if self.scale is None:
+    def __call__(self, z: Tensor, value: Tensor, grad: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        if not len(self.scale):
             self.scale = self._first_scale(grad)
         direction = -self._inverse_hessian(grad)
         slope = inner(grad, direction)
