@@ -47,7 +47,7 @@ class LinearGroup(nn.Module):
         self.register_buffer("gain", gain)
         self.register_buffer("posterior_std", posterior_std)
 
-    def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:  # noqa: ARG002
+    def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:
         """The image so far, at this group's resolution."""
         return maps[self.side]
 

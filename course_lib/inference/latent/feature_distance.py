@@ -105,5 +105,5 @@ class SeenImage(Operator):
     def _apply(self, x: Tensor) -> Tensor:
         return self.of(self.op.A(x))
 
-    def _vjp(self, x: Tensor, v: Tensor) -> Tensor:  # noqa: ARG002
+    def _vjp(self, x: Tensor, v: Tensor) -> Tensor:
         return self.op.prox_l2(torch.zeros_like(v), self.op.A(v), self.gamma)
