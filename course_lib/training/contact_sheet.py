@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
+
+from course_lib.data.picture_files import write_picture
 
 MARGIN = 1  # white pixels around each image, before enlargement
 
@@ -35,8 +36,5 @@ def save(images: Tensor, path: Path, columns: int = 8, scale: int = 2) -> None:
     sheet = sheet.reshape(-1, columns * width, channels)
     sheet = pad(sheet, (0, 0, MARGIN, 0, MARGIN, 0), value=1.0)
     sheet = sheet.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
-    pixels = (255 * sheet).round().byte().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.partial")
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(draft, format="PNG")
-    draft.replace(path)
+    write_picture(path, sheet.movedim(-1, 0))

@@ -332,3 +332,16 @@ def test_bad_input(crops):
 def test_a_missing_generator_is_refused(crops, damage):
     with pytest.raises(TypeError):
         damage(crops, generator=None)
+
+
+def test_vignette_darkens_corners_and_clouds(generator):
+    """1 - strength (0.7 (y^2 + x^2) / 2 + 0.3 sigmoid of a symmetric field): 0.15 and 0.85."""
+    lost = 1 - d.vignette(torch.ones(200, 1, 17, 17), 1.0, generator=generator)
+    # 200 numbers between 0 and 0.3: a standard error of 0.011 at most, five of them allowed
+    assert lost[..., 8, 8].mean().item() == pytest.approx(0.15, abs=0.055)
+    assert lost[..., 0, 0].mean().item() == pytest.approx(0.85, abs=0.055)
+    half = 1 - d.vignette(torch.ones(2, 1, 17, 17), 0.5, generator=torch.Generator().manual_seed(1))
+    whole = 1 - d.vignette(
+        torch.ones(2, 1, 17, 17), 1.0, generator=torch.Generator().manual_seed(1)
+    )
+    torch.testing.assert_close(half, whole / 2)
