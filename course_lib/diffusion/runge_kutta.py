@@ -81,7 +81,7 @@ class AdaptiveSteps:
 
 
 class Integration(NamedTuple):
-    """Where B equations ended.
+    """End of B equations.
 
     Args:
         state: at the end.

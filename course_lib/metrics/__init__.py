@@ -1,4 +1,4 @@
-"""How far an estimate is from the truth: one value per image, the estimate first.
+"""Distances of an estimate from the truth: one value per image, the estimate first.
 
 Images live in [0, 1] and nothing is clipped or quantised: an estimate that leaves the range is
 judged as it is.

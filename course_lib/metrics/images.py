@@ -1,4 +1,4 @@
-"""What every metric asks of its images, and the one conversion between their two ranges."""
+"""Checks of images that all metrics share, and the conversion between [0, 1] and [-1, 1]."""
 
 from jaxtyping import Float
 from torch import Tensor

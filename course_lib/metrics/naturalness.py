@@ -1,8 +1,8 @@
-"""How photographic an image looks, without a truth to compare with; the lower, the better.
+"""Scores of an image without a truth to compare with; the lower, the more photographic.
 
 `naturalness` measures the distance between the statistics of an image and those of pristine
-photographs; nobody's opinion enters. `brisque` predicts the opinion of viewers, by a regression
-that others have trained and whose file the reader provides.
+photographs; no opinion of viewers enters. `brisque` predicts that opinion, by a regression that
+others have trained and whose file the reader provides.
 """
 
 from functools import cache
@@ -28,7 +28,7 @@ PRISTINE = Path(__file__).with_name("naturalness.safetensors")
 
 
 class Gaussian(NamedTuple):
-    """The law of the 36 features of a patch."""
+    """Mean and covariance of the 36 features of a patch."""
 
     mean: Float[Tensor, "*batch 36"]
     covariance: Float[Tensor, "*batch 36 36"]
@@ -92,7 +92,7 @@ def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "batch"]:
 
     Args:
         estimate: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.
-        folder: where the two files are.
+        folder: folder of the two files.
 
     Raises:
         FileNotFoundError: one of the two files is missing.

@@ -64,7 +64,7 @@ def random_feature_distance(
 
 
 def backbone_path(net: str) -> Path:
-    """Where torch keeps the backbone of `net`, present or not."""
+    """Path of the backbone of `net` in torch's cache, present or not."""
     return Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net].file
 
 

@@ -1,7 +1,7 @@
 """The statistics of locally normalised photographs: the 36 features of BRISQUE.
 
 In a natural photograph, luminance minus its local mean, over its local standard deviation, is
-nearly Gaussian, and the products of neighbours have their own steady law. Noise, blur and
+nearly Gaussian, and the products of neighbours have a stable distribution too. Noise, blur and
 compression change both. Mittal, Moorthy & Bovik 2012, doi:10.1109/TIP.2012.2214050.
 """
 
@@ -94,7 +94,7 @@ def normalise(u: Float[Tensor, "b 1 h w"], border: str) -> Normalised:
     """(u - mean) / (std + 1) under a 7 x 7 Gaussian window; u in [0, 255].
 
     Args:
-        border: how `torch.nn.functional.pad` continues the image.
+        border: mode of `torch.nn.functional.pad` for the pixels outside.
     """
     t = torch.arange(WINDOW, dtype=u.dtype, device=u.device) - WINDOW // 2
     g = torch.exp(-t.square() / (2 * STD**2))

@@ -70,8 +70,8 @@ def ms_ssim(
     there is of them at the border). A negative mean counts as 0: it has no real power.
 
     Args:
-        scales: how many of the published five, from the finest; fewer than five have their
-            weights renormalised to sum to 1, and are another figure than the published one.
+        scales: number of the published five, from the finest; fewer than five have their weights
+            renormalised to sum to 1, and are another figure than the published one.
 
     Raises:
         ValueError: the coarsest image is smaller than the window: 5 scales need 161 pixels.

@@ -1,4 +1,4 @@
-"""What a set of posterior samples says about its own error: spread, coverage, energy score.
+"""Scores of a set of posterior samples: spread, coverage, energy score.
 
 Samples have the shape (S, B, C, H, W): S images for each of the B measurements; S images for one
 measurement may come as (S, C, H, W). Every metric returns one value a measurement, (B,).

@@ -69,7 +69,7 @@ class DenoisingAutoencoder(nn.Module):
     pass through the bottleneck. Without them it is the plain autoencoder of the same size.
 
     Args:
-        channels: of the stages; the bottleneck has 1 / 2^len(channels) of the resolution.
+        channels: channels of the stages; the bottleneck has 1 / 2^len(channels) of the resolution.
         blocks: residual blocks a stage.
         skips: hand encoder stages to the decoder.
         image_channels: C.

@@ -1,4 +1,4 @@
-"""A reader of plates: how probable is each character, given what a bad sensor shows of it?"""
+"""A reader of plates: probabilities of characters, given a degraded image."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ class PlateReader(nn.Module):
     the characters itself; it is the reference that restorations of plates are held against.
 
     Args:
-        channels: of the stages, each at half the resolution of the one before.
+        channels: channels of the stages, each at half the resolution of the one before.
         classes: number of characters.
         img_size: side of a plate at full resolution, in pixels.
     """

@@ -28,8 +28,8 @@ class GAN(nn.Module):
 
     Args:
         latent_dim: numbers in one latent.
-        channels: of G at 4 x 4, 8 x 8, ...: their number gives the side of the image.
-        critic_channels: of D at 1/2, 1/4, ... of the resolution.
+        channels: channels of G at 4 x 4, 8 x 8, ...: their number gives the side of the image.
+        critic_channels: channels of D at 1/2, 1/4, ... of the resolution.
         classes: 0, or the number of labels that both networks are told.
         image_channels: 1 (grey) or 3 (colour).
 
@@ -146,7 +146,7 @@ class Discriminator(nn.Module):
             nn.init.normal_(self.embedding.weight, std=n**-0.5)  # as large as the head's weights
 
     def features(self, x: Float[Tensor, "batch c h w"]) -> list[Tensor]:
-        """What each stage sees in an image, from fine to coarse."""
+        """Output of each stage, from fine to coarse."""
         seen = [Centre()(x)]
         for stage in (*self.stages, self.last):
             seen.append(stage(seen[-1]))

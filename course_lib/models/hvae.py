@@ -52,7 +52,7 @@ class HVAE(nn.Module):
 
     @property
     def sides(self) -> list[int]:
-        """Of the maps of each group."""
+        """Sides of the maps of each group."""
         return [group.side for group in self.decoder.dec_blocks]
 
     def groups_up_to(self, side: int) -> int:
@@ -60,7 +60,7 @@ class HVAE(nn.Module):
         return sum(s <= side for s in self.sides)
 
     def features(self, x: Float[Tensor, "batch c h w"]) -> dict[int, Tensor]:
-        """What the posteriors see of an image.
+        """Maps of an image by side, on which the posteriors depend.
 
         Raises:
             ValueError: an image that the model was not made for.

@@ -61,7 +61,7 @@ class DiscretisedLogistics(Distribution):
         out: (B, M (1 + 3 C), H, W): M weights (logits), then for each channel M means on [-1, 1],
             M log scales, M coefficients (before their tanh).
         channels: C, 1 or 3.
-        bits: of a level. An image is expected on the grid of levels, in [0, 1].
+        bits: bits of a level. An image is expected on the grid of levels, in [0, 1].
 
     Source: Salimans et al. 2017, arXiv:1701.05517. Child's released code pairs levels and bins of
     different spacing for images of 5 bits, whose probabilities then sum to 1.03 (erratum R1).

@@ -64,7 +64,7 @@ class MeasurementEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class MeasurementEncoderForm:
-    """What a measurement encoder for a `stacked_vae` is built from.
+    """Sizes of a measurement encoder for a `stacked_vae`.
 
     Args:
         measurement_size: (C, s, s).

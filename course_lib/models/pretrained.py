@@ -48,7 +48,7 @@ def available() -> list[str]:
 
 
 def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
-    """What is known about released weights: architecture, data, licence, training, figures.
+    """The card of released weights: architecture, data, licence, training, figures.
 
     Raises:
         CourseError: there is no such card.
@@ -72,8 +72,8 @@ def load_pretrained(
 
     Args:
         name: one of `available()`.
-        device: where the model goes; the CPU by default.
-        folder: of cards and weights, for your own ones.
+        device: device of the model; the CPU by default.
+        folder: folder of cards and weights, for your own ones.
 
     Raises:
         CourseError: unknown name, or the file is missing or is not the one the card describes.

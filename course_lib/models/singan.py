@@ -35,7 +35,7 @@ class SinGAN(nn.Module):
         scales: number of generators.
         min_side: the shorter side at scale 0, in pixels: about twice a patch, so that scale 0
             learns how things are arranged but not the whole by heart.
-        channels: of the hidden layers.
+        channels: channels of the hidden layers.
         depth: convolutions 3 x 3 in a network; a patch has 2 depth + 1 pixels a side.
 
     Attributes:
@@ -90,7 +90,7 @@ class SinGAN(nn.Module):
 
     @property
     def ratio(self) -> float:
-        """By how much an image grows from one scale to the next."""
+        """Ratio of the sides of an image at one scale and at the one before."""
         first, last = min(self.image_sizes[0]), min(self.image_sizes[-1])
         return (last / first) ** (1 / max(self.scales - 1, 1))
 
@@ -184,7 +184,7 @@ class SinGAN(nn.Module):
         and takes the place of a drawing there.
 
         Args:
-            image: of any size, in [0, 1].
+            image: images of any size, in [0, 1].
             start_scale: from 1, which keeps the coarsest arrangement only, to N, which redraws
                 the finest details only.
             generator: for the noise; None draws without noise.

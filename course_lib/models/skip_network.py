@@ -36,7 +36,7 @@ class SkipNetwork(nn.Module):
         skip: channels of the skip connections; 0: none. On a CPU multiples of 8 in sum with
             `channels` are twice as fast as others.
         upsampling: "bilinear" for smooth images, "nearest" for large holes.
-        generator: of the weights, uniform with variance 1 / (3 fan_in), as PyTorch has it.
+        generator: source of the weights, uniform with variance 1 / (3 fan_in), as PyTorch has it.
 
     Raises:
         ValueError: no scale, another name of upsampling, or in use: an image that is too small,

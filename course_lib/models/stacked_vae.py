@@ -21,11 +21,11 @@ class Stages(nn.Module):
     """The encoder of `compact_vae`, whose maps after each stage are kept.
 
     Args:
-        channels: of the stages.
+        channels: channels of the stages.
         blocks: residual blocks of a stage; a first stage that halves an image has one.
         inputs: channels of the image.
-        side: of the image.
-        width: of the vector at the end.
+        side: side of the image.
+        width: length of the vector at the end.
         halves: which stages halve the resolution; all by default.
         maps: kept of the coarsest ones, for the vector at the end.
     """

@@ -1,4 +1,4 @@
-r"""A decoder that knows the shape of its own error: p(x | z) with correlated pixels.
+r"""A decoder with correlated errors: p(x | z) is a Gaussian with a sparse precision factor.
 
 A VAE says N(D(z), s^2 I): one number for all that it cannot draw. What it leaves out of a real
 image is anything but white; it follows contours and is absent from flat areas. A second network
@@ -69,7 +69,7 @@ class PrecisionHead(nn.Module):
     Args:
         fine: channels of the features at the resolution of the image.
         coarse: channels of the features at half of it.
-        radius: of the neighbourhood; 0 makes Sigma diagonal.
+        radius: radius of the neighbourhood; 0 makes Sigma diagonal.
         width: channels of the hidden layers.
         bounded: whether the weights obey the bound.
     """
@@ -114,7 +114,7 @@ class StructuredVAE(VAE):
 
     Args:
         vae: a convolutional VAE of grey images, as `conv_vae` builds it.
-        head: of L.
+        head: network of L.
 
     Source: Dorta, Vicente, Agapito, Campbell & Simpson 2018, arXiv:1802.07079 and
     arXiv:1804.01050.

@@ -33,7 +33,7 @@ class VAE(nn.Module):
     Args:
         encoder: image (B, C, H, W) to (B, 2 d, ...): means and log standard deviations of q.
         decoder: latent (B, d, ...) to image (B, C, H, W).
-        latent_shape: of one latent, for an image of `img_size`.
+        latent_shape: shape of one latent, for an image of `img_size`.
         img_size: (C, H, W) of one training image.
         noise_std: s, in units of the image range [0, 1]; a buffer, which training moves to the
             root mean square error of reconstruction, the maximum of the ELBO over s, unless a
@@ -127,7 +127,7 @@ class VAE(nn.Module):
         return self.decode(self.encode(x).mean).mean
 
     def active_latents(self, x: Float[Tensor, "batch c h w"]) -> int:
-        """How many latents have a posterior mean that varies with the image: variance > 0.01.
+        """Number of latents whose posterior mean varies with the image: variance > 0.01.
 
         Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.
         """

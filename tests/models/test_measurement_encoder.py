@@ -94,3 +94,12 @@ def test_bad_measurement():
     for shape in ((2, 1, 16, 16), (2, 3, 8, 8), (1, 8, 8)):
         with pytest.raises(ValueError, match=r"expected measurements \(B, 1, 8, 8\), got"):
             model.features(torch.rand(shape))
+
+
+def test_measurements_enter_on_the_range_of_images():
+    """The encoder takes 2 y - 1, as the HVAE's takes 2 x - 1."""
+    model, seen = encoder(8, [8], [False], 3), []
+    model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    y = torch.rand(2, 1, 8, 8, generator=generator_from(0))
+    model.features(y)
+    assert torch.equal(seen[0], 2 * y - 1)

@@ -22,15 +22,15 @@ class PublishedVDVAE:
 
     Args:
         file: name of the published file, "" if there is none.
-        millions: of parameters.
+        millions: parameters, in millions.
         enc_blocks, dec_blocks: in the notation of `parse_blocks`.
-        side: of the images, in pixels.
+        side: side of the images, in pixels.
         width: channels of maps whose side is not in `widths`.
-        mean, std: what the encoder subtracts and divides by, on the range 0 to 255.
+        mean, std: standardisation of the encoder's input, on the range 0 to 255.
         widths: channels of the maps, by side.
         bits: levels of a pixel, 2^bits, that the likelihood counts. (The released code counts
             those of 5 bits on a grid that does not fit its bins: erratum R1.)
-        n_mixtures: logistic laws in a pixel.
+        n_mixtures: number of logistics in a pixel.
         channels: 3 (colour).
     """
 
@@ -106,7 +106,7 @@ def load_vdvae(path: Path, published: PublishedVDVAE | str) -> HVAE:
     """A published model from its file, for images in [0, 1]; evaluation mode, frozen.
 
     Args:
-        path: of the file that you have fetched.
+        path: the file that you have fetched.
         published: a key of `PUBLISHED`, or the settings of another training of that code.
 
     Raises:

@@ -17,7 +17,7 @@ DAMAGES = (EOFError, RuntimeError, ValueError, LookupError)
 
 
 class KeyReport(NamedTuple):
-    """How the names and shapes in a file differ from those of a model."""
+    """Differences between the names and shapes in a file and those of a model."""
 
     missing: list[str]  # the model has them, the file does not
     unexpected: list[str]  # the other way round
@@ -77,7 +77,7 @@ def load_state(
 
 
 def compare(model: nn.Module, state: Mapping[str, Tensor]) -> KeyReport:
-    """What stands between a model and these weights."""
+    """Differences between a model and these weights."""
     own = model.state_dict()
     return KeyReport(
         [name for name in own if name not in state],
