@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+STILL_UNCHECKED = {  # cells that print, from before the rule; the numbers only shrink
+    "01_inverse_problems": 2,
+    "02_gradient_descent": 3,
+    "03_tychonov_wiener": 1,
+    "04_smoothed_tv": 3,
+    "05_measuring": 6,
+    "06_autoencoders": 3,
+    "07_inversion": 1,
+    "08_untrained_priors": 1,
+    "11_variational_bayes": 1,
+    "12_diverse_super_resolution": 3,
+    "13_likelihood": 1,
+    "14_blind_deconvolution": 1,
+}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def sanitised(text: str) -> str:
@@ -33,15 +48,34 @@ def test_what_depends_on_the_machine_is_hidden(value):
     assert value not in sanitised(f"it took {value}, 1 thread")
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_checked_cell_compares_a_number_or_a_verdict(notebook):
-    empty = []
+def cells(notebook: Path) -> list[tuple[int, list[str], str, str]]:
+    """Number, tags, printed text and plain text of each cell."""
+    found = []
     for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
-        if "nbval-check-output" in cell["metadata"].get("tags", []):
-            texts = (
-                [*output.get("text", []), *output.get("data", {}).get("text/plain", [])]
-                for output in cell["outputs"]
-            )
-            shown = sanitised("".join("".join(text) for text in texts))
-            empty += [] if "✓" in shown or re.search(r"\d", shown) else [number]
-    assert empty == []
+        outputs = cell.get("outputs", [])
+        printed = "".join("".join(output.get("text", [])) for output in outputs)
+        plain = "".join("".join(o.get("data", {}).get("text/plain", [])) for o in outputs)
+        found.append((number, cell["metadata"].get("tags", []), printed, plain))
+    return found
+
+
+@each_notebook
+def test_every_checked_cell_compares_a_number_or_a_verdict(notebook):
+    compared = [
+        (number, sanitised(printed + plain))
+        for number, tags, printed, plain in cells(notebook)
+        if "nbval-check-output" in tags
+    ]
+    assert [n for n, text in compared if "✓" not in text and not re.search(r"\d", text)] == []
+
+
+@each_notebook
+def test_what_a_cell_prints_is_checked(notebook):
+    unchecked = [
+        number
+        for number, tags, printed, _ in cells(notebook)
+        if printed and "nbval-check-output" not in tags
+    ]
+    assert len(unchecked) <= STILL_UNCHECKED.get(notebook.stem, 0), (
+        f"cells {unchecked} print, and nothing compares it: tag one nbval-check-output"
+    )
