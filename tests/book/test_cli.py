@@ -23,6 +23,7 @@ def course_command(monkeypatch, *arguments: str):
     return stop.value.code
 
 
+@pytest.mark.slow
 def test_execute_pages_student(course, write_chapter, monkeypatch, capsys):
     chapter = write_chapter()
     assert course_command(monkeypatch, "execute", "7") == 0
@@ -82,6 +83,7 @@ def test_images_are_made_shown_and_cleared(tmp_path, monkeypatch, capsys):
     assert "unknown world 'faces'" in course_command(monkeypatch, "data", "make", "faces")
 
 
+@pytest.mark.slow
 def test_a_photograph_is_restored(tmp_path, monkeypatch, capsys):
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     write_picture(photo, torch.rand(1, 16, 24, generator=generator_from(0)))

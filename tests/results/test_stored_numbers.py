@@ -25,6 +25,7 @@ CHEAP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", CHEAP)
 def test_stored_numbers_are_found_again(chosen):
     stored = [r for r in load_results(chosen.chapter).values() if r.experiment == chosen.name]
