@@ -34,22 +34,20 @@ from course_lib.exercises import (
     check_nearest_in_model,
     check_x_step,
 )
-from course_lib.experiments.inversion import (
-    MEASUREMENTS,
-    READING_NOISE,
-    SIGMA,
-    WEIGHTS,
-    camera,
-    deviation,
-    gaussian_rows,
-    invert,
-    restricted_range,
-)
+from course_lib.experiments.inversion import MEASUREMENTS, WEIGHTS
 from course_lib.inference import Pushforward, Starts, Sweeps, map_xz, map_z
 from course_lib.inference.classical import tuned_baselines
+from course_lib.inference.latent import effective_noise
 from course_lib.metrics import psnr
-from course_lib.models import LinearAutoencoder, load_pretrained
-from course_lib.operators import CompressedSensing, Denoising, Inpainting
+from course_lib.models import LinearAutoencoder, load_pretrained, residual_std
+from course_lib.operators import (
+    CompressedSensing,
+    Denoising,
+    GaussianNoise,
+    bicubic_downsampling,
+    central_hole,
+    restricted_singular_values,
+)
 from course_lib.plotting import (
     compare,
     decibels,
@@ -109,6 +107,15 @@ check_nearest_in_model(nearest)
 # %%
 clean = plates.sample(torch.arange(1200), seed=0)[0]
 test, letters = plates.sample(torch.arange(32), seed=2)
+
+
+def gaussian_rows(m):
+    """m measurements, of rows N(0, I / m), with noise of 0.02."""
+    return CompressedSensing(
+        m, (1, 64, 64), generator_from(m), noise_model=GaussianNoise(0.02)
+    )
+
+
 op = gaussian_rows(100)
 y = op(test, generator=generator_from(1))
 numbers = (2, 5, 10, 20, 40, 60, 80, 90, 95, 99)
@@ -201,8 +208,18 @@ show_images(torch.cat([drawn, people, named]), columns=8)
 few, sigma = test[:4], 0.02
 identity = Denoising((1, 64, 64))
 vae = load_pretrained("vae_plates64_compact")
-by_gan = invert(gan, identity, few, restarts=6, steps=100)
-by_vae = invert(vae, identity, few, restarts=6, steps=60)
+options = {"sigma": sigma, "starts": Starts(6, "prior")}
+by_gan, by_vae = (
+    map_z(
+        model,
+        identity,
+        few,
+        **options,
+        optimiser=LBFGS(max_iter),
+        generator=generator_from(3),
+    )
+    for model, max_iter in ((gan, 100), (vae, 60))
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The objective of the first plate along L-BFGS from six starts. The starts of the VAE end together. Those of the GAN end in valleys of different depth.", "name": "fig-restarts"}, "image": {"alt": "Falling curves on a logarithmic axis: six that meet at one value and six that level out at clearly different values."}}
 plot_history(
@@ -275,19 +292,33 @@ results.table(
 
 
 # %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-def effective_noise(A, sigma, std):
+def noise_to_bear(A, sigma, std):
     ### BEGIN SOLUTION
     return (sigma**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
     ### END SOLUTION
 
 
 # %% tags=["nbval-check-output"]
-check_effective_noise(effective_noise)
+check_effective_noise(noise_to_bear)
 
 # %%
-std = deviation("vae_plates64_compact")
-seen = effective_noise(op.matrix, SIGMA, std)
-print(f"sensor {SIGMA}, with the model's own error {seen:.2f}")
+std = residual_std("vae_plates64_compact")
+seen = effective_noise(op, sigma, std)
+print(f"sensor {sigma}, with the model's own error {seen:.2f}")
+
+
+def invert(model, op, y, n_starts, max_iter, std, sigma=0.02):
+    """map_z with the noise of the sensor and of the model together."""
+    return map_z(
+        model,
+        op,
+        y,
+        sigma=effective_noise(op, sigma, std),
+        starts=Starts(n_starts, "prior"),
+        optimiser=LBFGS(max_iter),
+        generator=generator_from(3),
+    )
+
 
 # %% [markdown]
 # This is the $\sigma$ that {eq}`eq-map-z` gets. The baselines are as strong as
@@ -298,13 +329,13 @@ print(f"sensor {SIGMA}, with the model's own error {seen:.2f}")
 y = op(few, generator=generator_from(1))
 others = plates.sample(torch.arange(8), seed=1)[0]
 measured = op(others, generator=generator_from(2))
-baselines = tuned_baselines(op, y, measured, others, sigma=SIGMA)
-gan_std = deviation("gan_plates64")
+baselines = tuned_baselines(op, y, measured, others, sigma=sigma)
+gan_std = residual_std("gan_plates64")
 found = {
     "wavelets": baselines["lasso_wavelets"].x,
     "total variation": baselines["tv"].x,
-    "GAN": invert(gan, op, y, restarts=3, steps=60, std=gan_std).x,
-    "compact VAE": invert(vae, op, y, restarts=2, steps=60, std=std).x,
+    "GAN": invert(gan, op, y, 3, 60, gan_std).x,
+    "compact VAE": invert(vae, op, y, 2, 60, std).x,
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four plates of 4096 pixels from 100 measurements. From top to bottom: truth, Lasso in wavelets, total variation, GAN, compact VAE. PSNR below each.", "name": "fig-hundred"}, "image": {"alt": "Five rows of four plates: clear truth, two rows of grey smears in which hardly a letter can be guessed, and two rows of readable letters."}}
@@ -469,7 +500,10 @@ plot_curves(
 with torch.no_grad():
     pool = gan.sample(100, generator=generator_from(0))
 low, high = zip(
-    *(restricted_range(gaussian_rows(m), pool) for m in MEASUREMENTS),
+    *(
+        restricted_singular_values(gaussian_rows(m), pool)
+        for m in MEASUREMENTS
+    ),
     strict=True,
 )
 
@@ -574,12 +608,8 @@ def x_step(y, mask, generated, sigma, std):
 check_x_step(x_step)
 
 # %%
-mask = torch.ones(1, 64, 64)
-mask[:, 20:44, 20:44] = 0
-hole = Inpainting(mask)
-seen_pixels = hole.A(few) + 0.02 * mask * torch.randn(
-    few.shape, generator=generator_from(4)
-)
+hole = central_hole((1, 64, 64), 24, GaussianNoise(0.02))
+seen_pixels = hole(few, generator=generator_from(4))
 in_range = map_z(
     vae, hole, seen_pixels, sigma=0.02, starts=Starts(1), optimiser=LBFGS(60)
 )
@@ -607,10 +637,10 @@ assert psnr(joint.x, few).mean() > psnr(in_range.x, few).mean()
 faces = portraits.sample(torch.arange(4), seed=2)[0]
 op = gaussian_rows(250)
 y = op(faces, generator=generator_from(1))
-of_plates = invert(vae, op, y, restarts=2, steps=60, std=std).x
+of_plates = invert(vae, op, y, 2, 60, std).x
 knows = load_pretrained("vae_portraits64_compact")
-heads_std = deviation("vae_portraits64_compact")
-of_heads = invert(knows, op, y, restarts=1, steps=80, std=heads_std).x
+heads_std = residual_std("vae_portraits64_compact")
+of_heads = invert(knows, op, y, 1, 80, heads_std).x
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top) from 250 measurements: by the compact VAE of portraits (middle) and by the compact VAE of plates (bottom), which answers with the plate that fits best.", "name": "fig-wrong"}, "image": {"alt": "Four puppet heads; four soft versions of them; four smeared plate-like patterns that only share the light and dark areas with the heads."}}
 show_images(
@@ -627,21 +657,21 @@ results.table(
         "plates_by_plates": "plates, by plates",
         "plates_by_portraits": "plates, by portraits",
     },
-    {"wrong": "PSNR (dB)", "wrong_misfit": "misfit / σ"},
+    {"wrong": "PSNR (dB)", "wrong_misfit": "residual / σ"},
     "{column}_{row}",
     fmt=".1f",
 )
 
 # %% tags=["remove-cell"]
 for world, other in (("plates", "portraits"), ("portraits", "plates")):
-    misfit = [
+    residual = [
         results[f"wrong_misfit_{world}_by_{name}"].value
         for name in (world, other)
     ]
-    assert misfit[1] > 1.5 * misfit[0]
+    assert residual[1] > 1.5 * residual[0]
 
 # %% [markdown]
-# Here the data raise the alarm: the misfit, in units of the noise, is larger
+# Here the data raise the alarm: the residual, in units of the noise, is larger
 # in the wrong world. In the right one it may stay silent.
 #
 # ## What it reads
@@ -655,15 +685,14 @@ for world, other in (("plates", "portraits"), ("portraits", "plates")):
 #    w_i \propto e^{-\lVert Ax_i - y\rVert^2 / (2\sigma^2)} . $$ (eq-brute)
 
 # %%
-op = camera((1, 64, 64), 16, READING_NOISE)
+noise = 0.1
+op = bicubic_downsampling((1, 64, 64), 16, GaussianNoise(noise))
 y = op(few, generator=generator_from(1))
 many, factors = plates.sample(torch.arange(4000), seed=0)
 posterior = label_posterior(
-    op, y, many, factors.character, sigma=READING_NOISE, classes=36
+    op, y, many, factors.character, sigma=noise, classes=36
 )
-restored = invert(
-    gan, op, y, restarts=3, steps=60, std=gan_std, sigma=READING_NOISE
-)
+restored = invert(gan, op, y, 3, 60, gan_std, noise)
 reader = load_pretrained("classifier_plates")
 with torch.no_grad():
     sure, read = reader(restored.x).exp().max(1)
@@ -747,7 +776,7 @@ def explain(character):
         fixed,
         op,
         y[:1],
-        sigma=READING_NOISE,
+        sigma=noise,
         starts=Starts(2, "prior"),
         optimiser=LBFGS(max_iter=50),
         generator=generator_from(0),
@@ -756,15 +785,15 @@ def explain(character):
 
 likely = posterior.probabilities[0].topk(8).indices
 stories = torch.cat([explain(character) for character in likely])
-misfit = (op.A(stories) - y[:1]).square().mean((1, 2, 3)).sqrt()
+residual = (op.A(stories) - y[:1]).square().mean((1, 2, 3)).sqrt()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Eight characters that explain the first mosaic, each drawn by the conditional GAN so as to explain it best, with its posterior probability and its misfit in units of the noise.", "name": "fig-stories"}, "image": {"alt": "Eight plates with different characters of similar light and darkness."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Eight characters that explain the first mosaic, each drawn by the conditional GAN so as to explain it best, with its posterior probability and its residual in units of the noise.", "name": "fig-stories"}, "image": {"alt": "Eight plates with different characters of similar light and darkness."}}
 show_images(
     stories,
     captions=[
         f"{plates.CHARACTERS[c]} {posterior.probabilities[0, c]:.2f}, "
-        f"{r / READING_NOISE:.1f} σ"
-        for c, r in zip(likely, misfit, strict=True)
+        f"{r / noise:.1f} σ"
+        for c, r in zip(likely, residual, strict=True)
     ],
     columns=4,
 )

@@ -33,20 +33,13 @@ from course_lib.exercises import (
     check_moving_variance,
     check_receptive_field,
 )
-from course_lib.experiments.inversion import camera
-from course_lib.experiments.untrained_priors import (
-    NOISE,
-    PHOTOS,
-    SINGAN_PHOTO,
-    bending_tasks,
-    bicubic,
-    train_singan,
-)
+from course_lib.experiments.untrained_priors import PHOTOS
 from course_lib.inference import (
     NetworkDescent,
     VarianceRule,
     deep_generative_prior,
     deep_image_prior,
+    fit_singan,
     harmonise,
     impedance,
     singan_enlarge,
@@ -54,7 +47,14 @@ from course_lib.inference import (
 from course_lib.inference.untrained import TARGETS
 from course_lib.metrics import psnr
 from course_lib.models import SkipNetwork, load_pretrained
-from course_lib.operators import Denoising, GaussianNoise, Luminance
+from course_lib.operators import (
+    Denoising,
+    GaussianNoise,
+    Luminance,
+    bicubic_downsampling,
+    bicubic_upsampling,
+    central_hole,
+)
 from course_lib.plotting import (
     compare,
     decibels,
@@ -183,7 +183,7 @@ plot_curves(
 # noise is learned too.
 
 # %%
-identity = Denoising((1, 64, 64), noise_model=GaussianNoise(NOISE))
+identity = Denoising((1, 64, 64), GaussianNoise(25 / 255))
 noisy = identity(photo, generator=generator_from(1))
 fit = deep_image_prior(
     identity,
@@ -341,7 +341,7 @@ for factor in (4, 8):
 # %%
 heads = portraits.sample(torch.arange(4), seed=2)[0]
 gan = load_pretrained("gan_portraits64")
-hole = bending_tasks()["hole"]
+hole = central_hole((1, 64, 64), 24, GaussianNoise(0.02))
 y = hole(heads, generator=generator_from(1))
 before = {name: value.clone() for name, value in gan.state_dict().items()}
 bent = deep_generative_prior(gan, hole, y, generator=generator_from(0))
@@ -474,10 +474,10 @@ check_receptive_field(receptive_field)
 print(receptive_field([3] * 5, [1] * 5), "pixels for five layers of 3 x 3")
 
 # %%
-large = load_photo(SINGAN_PHOTO, 128)
-half = camera((1, 128, 128), 2)
+large = load_photo("coins", 128)
+half = bicubic_downsampling((1, 128, 128), 2)
 small = half.A(large).clamp(0, 1)
-model = train_singan(small)
+model = fit_singan(small, generator=generator_from(0))
 new = model.sample(5, generator=generator_from(3))
 wide = model.sample(1, size=(64, 192), generator=generator_from(4))
 
@@ -497,7 +497,11 @@ enlarged = singan_enlarge(model, small, 2, passes=1)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Twice the size: cubic interpolation, SinGAN, truth.", "name": "fig-singan-sr"}, "image": {"alt": "Coins with soft rims, coins with crisp rims and invented faces, and the true coins."}}
 show_images(
-    {"bicubic": bicubic(small, 128), "SinGAN": enlarged, "truth": large},
+    {
+        "bicubic": bicubic_upsampling(small, 2),
+        "SinGAN": enlarged,
+        "truth": large,
+    },
     truth=large,
 )
 

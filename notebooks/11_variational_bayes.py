@@ -17,7 +17,7 @@
 # **You will see** a decoder that knows the shape of its own errors, a posterior
 # found by an optimisation that costs little more than a single best image, error
 # bars in which the mask of the missing pixels shows, and a proof of what such
-# a law must get wrong, measured against the true posterior.
+# a distribution must get wrong, measured against the true posterior.
 #
 # **You need** {doc}`chapter 6 <06_autoencoders>` (VAEs),
 # {doc}`chapter 7 <07_inversion>` (MAP in latent space) and
@@ -30,22 +30,24 @@ import torch
 
 from course_lib.book import budget_card
 from course_lib.data import portraits
+from course_lib.exact import pattern_world
 from course_lib.exercises import (
     check_image_divergence,
     check_log_density,
     check_mean_field_scale,
 )
-from course_lib.experiments.variational_bayes import (
-    LEVELS,
-    key_of,
-    linear_world,
-    problem,
-    restore,
-)
-from course_lib.inference.vble import VARIANTS
+from course_lib.experiments.variational_bayes import LEVELS, key_of
+from course_lib.inference.vble import VARIANTS, VBLE, StochasticAdam
 from course_lib.kernels.banded_cholesky import BandedCholesky
 from course_lib.metrics import psnr
 from course_lib.models import load_pretrained
+from course_lib.operators import (
+    Blur,
+    GaussianNoise,
+    Inpainting,
+    bicubic_downsampling,
+    gaussian_kernel,
+)
 from course_lib.plotting import (
     ColourScale,
     compare,
@@ -105,20 +107,20 @@ residual = faces - given_z.mean
 # decoder frozen.
 
 # %%
-white = vae.noise_std * normal_like(faces, generator_from(0))
+grain = vae.noise_std * normal_like(faces, generator_from(0))
 draws = given_z.precision_cholesky.sample(generator_from(1), 60)
 spread = draws.std(0)
 independent = spread * normal_like(faces, generator_from(2))
-fine = torch.cat([residual, white, independent, draws[0]])
+fine = torch.cat([residual, grain, independent, draws[0]])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the decoder leaves out of six portraits, magnified four times (top); white noise of the VAE's variance; independent noise with the variance of each pixel; and draws of the structured law (bottom).", "name": "fig-residuals"}, "image": {"alt": "Four rows of grey images: contours of faces; even grain; grain that is strong along contours only; and patterns of short strokes along contours that look like the first row."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the decoder leaves out of six portraits, magnified four times (top); white noise of the VAE's variance; independent noise with the variance of each pixel; and draws of the structured distribution (bottom).", "name": "fig-residuals"}, "image": {"alt": "Four rows of grey images: contours of faces; even grain; grain that is strong along contours only; and patterns of short strokes along contours that look like the first row."}}
 show_images(0.5 + 4 * fine, columns=6)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top), as decoded, with white noise, with independent noise, and with a draw of the structured law (bottom): the detail is invented, and of the right kind.", "name": "fig-detail"}, "image": {"alt": "Five rows of six portraits: sharp, soft, grainy all over, grainy along contours, and crisp with slightly wrong details."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits (top), as decoded, with white noise, with independent noise, and with a draw of the structured distribution (bottom): the detail is invented, and of the right kind.", "name": "fig-detail"}, "image": {"alt": "Five rows of six portraits: sharp, soft, grainy all over, grainy along contours, and crisp with slightly wrong details."}}
 mean = given_z.mean
 show_images(
     torch.cat(
-        [faces, mean, mean + white, mean + independent, mean + draws[0]]
+        [faces, mean, mean + grain, mean + independent, mean + draws[0]]
     ),
     columns=6,
 )
@@ -182,9 +184,9 @@ show_images(
 # %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def log_density(L, r):
     ### BEGIN SOLUTION
-    white = L.T @ r
+    eps = L.T @ r
     normaliser = 0.5 * len(r) * math.log(2 * math.pi)
-    return L.diagonal().log().sum() - 0.5 * white @ white - normaliser
+    return L.diagonal().log().sum() - 0.5 * eps @ eps - normaliser
     ### END SOLUTION
 
 
@@ -216,7 +218,7 @@ for weight in (0.5, 0.24):
 #
 # Measure $y = Ax + $ noise. The prior on the pair is $p(z)\,p(x \mid z)$, and
 # $p(x, z \mid y)$ has no formula. **Variational Bayes** takes the best of a
-# family of laws that one can draw from; here the prior itself, bent
+# family of distributions that one can draw from; here the prior itself, bent
 # {cite:p}`biquard2023vble,biquard2024vblexz`:
 #
 # $$ \begin{aligned}
@@ -304,10 +306,20 @@ check_image_divergence(image_divergence)
 # the others have noise of one grey level:
 
 # %%
-few = faces[:4]
-holes = problem("inpaint")
+few, noise = faces[:4], GaussianNoise(1 / 255)
+half = torch.randperm(64 * 64, generator=generator_from(11)) < 64 * 32
+holes = Inpainting(half.view(1, 64, 64), noise)
 y = holes(few, generator=generator_from(1))
-posterior = restore("VBLE-xz", vae, holes, y, steps=250)
+
+
+def restore(variant, model, op, y, n_steps):
+    """The Gaussian posterior of one setting, after Adam's steps."""
+    optimiser = StochasticAdam(n_steps=n_steps)
+    vble = VBLE.variant(variant, model)
+    return vble.fit(op, y, optimiser=optimiser, generator=generator_from(2))
+
+
+posterior = restore("VBLE-xz", vae, holes, y, 250)
 samples = posterior.sample(2, generator_from(4))
 best = posterior.moments(100, generator_from(0))
 
@@ -332,22 +344,22 @@ show_images(
 # %%
 diagonal = load_pretrained("diagonal_vae_portraits64")
 posteriors = {
-    "VBLE-z": restore("VBLE-z", vae, holes, y, steps=150),
-    "VBLE-x": restore("VBLE-x", vae, holes, y, steps=150),
+    "VBLE-z": restore("VBLE-z", vae, holes, y, 150),
+    "VBLE-x": restore("VBLE-x", vae, holes, y, 150),
     "VBLE-xz": posterior,
-    "diagonal L": restore("VBLE-xz", diagonal, holes, y, steps=150),
+    "diagonal L": restore("VBLE-xz", diagonal, holes, y, 150),
 }
-laws = {
+moments = {
     name: q.moments(100, generator_from(0)) for name, q in posteriors.items()
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Standard deviations (black 0, white 0.04), with the PSNR of the means. From top to bottom: a law on the latent alone sees neither mask nor noise; a law on the image alone; VBLE-xz, in which the mask is faint; and VBLE-xz with independent pixels, where the mask shows in full.", "name": "fig-deviations"}, "image": {"alt": "Four rows of deviations: smooth and dark; faintly speckled and bright along contours; similar; and strongly speckled by the mask."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Standard deviations (black 0, white 0.04), with the PSNR of the means. From top to bottom: a posterior on the latent alone sees neither mask nor noise; a posterior on the image alone; VBLE-xz, in which the mask is faint; and VBLE-xz with independent pixels, where the mask shows in full.", "name": "fig-deviations"}, "image": {"alt": "Four rows of deviations: smooth and dark; faintly speckled and bright along contours; similar; and strongly speckled by the mask."}}
 show_images(
-    torch.cat([law.std / 0.04 for law in laws.values()]),
+    torch.cat([q.std / 0.04 for q in moments.values()]),
     captions=[
         f"{name}: {value:.1f} dB"
-        for name, law in laws.items()
-        for value in psnr(law.mean, few).tolist()
+        for name, q in moments.items()
+        for value in psnr(q.mean, few).tolist()
     ],
     columns=4,
 )
@@ -355,10 +367,10 @@ show_images(
 # %% tags=["remove-cell"]
 seen = holes.mask.bool().expand_as(few)
 for name, factor in (("VBLE-xz", 1.2), ("diagonal L", 2.5)):
-    std = laws[name].std
+    std = moments[name].std
     assert std[~seen].mean() > factor * std[seen].mean()
 assert (psnr(best.mean, few) > psnr(y, few) + 15).all()
-assert (psnr(best.mean, few) > psnr(laws["diagonal L"].mean, few) + 1).all()
+assert (psnr(best.mean, few) > psnr(moments["diagonal L"].mean, few) + 1).all()
 
 # %% [markdown]
 # The mask shows in the deviations: a seen pixel is known better than a lost
@@ -394,23 +406,22 @@ results.table(
 # 1/255:
 
 # %%
-blur, coarse = problem("deblur"), problem("x2")
+blur = Blur(gaussian_kernel(1.0), (1, 64, 64), GaussianNoise(7.65 / 255))
+coarse = bicubic_downsampling((1, 64, 64), 2, noise)
 measured = {
     "deblurring": (blur, blur(few, generator=generator_from(1))),
     "x2": (coarse, coarse(few, generator=generator_from(1))),
 }
 found = {
-    name: restore("VBLE-xz", vae, op, y, steps=200).moments(
-        100, generator_from(0)
-    )
+    name: restore("VBLE-xz", vae, op, y, 200).moments(100, generator_from(0))
     for name, (op, y) in measured.items()
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Deblurring (three rows: measured, posterior mean, deviation) and super-resolution x2 (the same). Deviations: black 0, white 0.06.", "name": "fig-problems"}, "image": {"alt": "Blurred noisy portraits, restored ones, and deviations along contours; then small portraits, restored ones and deviations."}}
 pictures, words = [], []
-for name, law in found.items():
-    x, y = law.mean, measured[name][1]
-    pictures += [*y.clamp(0, 1), *x, *(law.std / 0.06)]
+for name, q in found.items():
+    x, y = q.mean, measured[name][1]
+    pictures += [*y.clamp(0, 1), *x, *(q.std / 0.06)]
     words += [f"{name}, measured"] * 4
     words += decibels(x, truth=few) + ["deviation"] * 4
 show_images(pictures, captions=words, columns=4)
@@ -483,15 +494,15 @@ assert 0.5 < gap < 1.5  # "a decibel below"
 # %% [markdown]
 # VBLE-xz is above all others in PSNR, by
 # {glue:text}`xz0_gain_inpaint_portraits:.2f` ±
-# {glue:text}`xz0_interval_inpaint_portraits:.2f` dB over the same law without
+# {glue:text}`xz0_interval_inpaint_portraits:.2f` dB over the same family without
 # $\nu$ on inpainted portraits and
 # {glue:text}`xz0_gain_inpaint_photos:.2f` ±
 # {glue:text}`xz0_interval_inpaint_photos:.2f` dB on photographs: what the
-# decoder cannot draw, $\nu$ can, and the data ask for it. A law on the latent
+# decoder cannot draw, $\nu$ can, and the data ask for it. A distribution on the latent
 # alone is far too sure of itself, most of all where the noise is small: it
 # takes the range of the decoder for the truth.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Coverage against the level that was asked for, by the four laws, inpainted portraits; on the dashed line a law is calibrated.", "name": "fig-coverage"}, "image": {"alt": "Four rising curves: two close to the diagonal, one below it, and one far below."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Coverage against the level that was asked for, by the four settings, inpainted portraits; on the dashed line a posterior is calibrated.", "name": "fig-coverage"}, "image": {"alt": "Four rising curves: two close to the diagonal, one below it, and one far below."}}
 curves = {
     name.removeprefix("VBLE-"): [
         results[f"{key_of(name)}_coverage{level}_inpaint_portraits"].value
@@ -510,16 +521,16 @@ plot_curves(
 )
 
 # %% [markdown]
-# In coverage the laws of latent and image are the closest to 90 %, with one
+# In coverage the posteriors of latent and image are the closest to 90 %, with one
 # exception: on blurred portraits VBLE-xz is too wide
 # ({glue:text}`xz_coverage_deblur_portraits:.2f`) by a little more than VBLE-x is
 # too narrow ({glue:text}`x_coverage_deblur_portraits:.2f`). Is it the model that
-# is wrong, or the law? On images *drawn from the VAE itself* and inpainted, the
+# is wrong, or the posterior? On images *drawn from the VAE itself* and inpainted, the
 # prior is the truth, and VBLE-xz covers {glue:text}`xz_coverage_own:.2f` of the
 # pixels (VBLE-z {glue:text}`z_coverage_own:.2f`): what is missing there is the
-# law's doing.
+# posterior's doing.
 #
-# ## What a mean-field law gets wrong
+# ## What a mean-field posterior gets wrong
 #
 # In {eq}`eq-family` latents are independent of each other, and of the
 # whitened image $w = L^\top(x - D(z))$. The posterior is not so kind. Let it be
@@ -565,12 +576,12 @@ check_mean_field_scale(mean_field_scale)
 #
 # Of *pixels* the proposition says nothing. A seen pixel is
 # $D(z)_i + (L^{-\top} w)_i$, and the posterior knows this sum better than its
-# terms: if one is larger the other is smaller. A law that keeps them apart
+# terms: if one is larger the other is smaller. A distribution that keeps them apart
 # may be too **wide** for the sum. In a linear-Gaussian world of 64 pixels and
 # six latents everything can be computed:
 
 # %%
-world = linear_world("inpaint")
+world = pattern_world("inpaint")
 y = world.A @ world.prior.x.mean[0] + 0.1
 exact, best = world.posterior(y[None]), world.mean_field(y[None])
 ours, true = world.joint(best).x.covariance, exact.x.covariance
@@ -599,12 +610,12 @@ results.table(
 
 # %% [markdown]
 # (Ratios of the deviations, ours over the true ones. The gap is
-# $\log p(y)$ less the ELBO: the divergence of the best law from the posterior.
+# $\log p(y)$ less the ELBO: the divergence of the best approximation from the posterior.
 # Means are exact in this world.) The latents are several times too sure of
 # themselves: that they are too sure is what was proved. Pixels come out right on average where a
 # measurement sees a pixel or its neighbourhood, and too narrow where each
 # measurement mixes all pixels: then every number that was independent in the
-# prior has become dependent. Error bars of a variational law are to be
+# prior has become dependent. Error bars of a variational posterior are to be
 # *checked*, in the world and with the operator at hand.
 #
 # ## Beside the true posterior

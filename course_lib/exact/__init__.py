@@ -5,6 +5,7 @@ from course_lib.exact.favourable_signal import FavourableSignal, favourable_sign
 from course_lib.exact.grids import grid_posterior
 from course_lib.exact.labels import label_posterior
 from course_lib.exact.linear_gaussian import LinearGaussian, MeanField, matrix_of
+from course_lib.exact.pattern_world import draw_measurements, pattern_world
 from course_lib.exact.stationary_denoising import StationaryPosterior, stationary_posterior
 from course_lib.exact.stationary_gaussian import StationaryGaussian, power_law
 
@@ -15,10 +16,12 @@ __all__ = [
     "MeanField",
     "StationaryGaussian",
     "StationaryPosterior",
+    "draw_measurements",
     "favourable_signal",
     "grid_posterior",
     "label_posterior",
     "matrix_of",
+    "pattern_world",
     "power_law",
     "stationary_posterior",
 ]

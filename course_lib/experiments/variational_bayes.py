@@ -7,23 +7,22 @@ from time import perf_counter, process_time
 import torch
 from joblib import Parallel, cpu_count, delayed
 from torch import Tensor
-from torch.distributions import MultivariateNormal
 
 from course_lib.data.worlds import load_world
-from course_lib.exact import LinearGaussian, matrix_of
-from course_lib.experiments.inversion import IMG_SIZE, camera
+from course_lib.exact import draw_measurements, pattern_world
+from course_lib.experiments.inversion import IMG_SIZE
+from course_lib.experiments.shared import means
 from course_lib.inference.latent import LatentGenerator, MarginalPosterior, first_guess
 from course_lib.inference.sampling.latent import sample_images, sample_latents
 from course_lib.inference.vble import VARIANTS, VBLE, StochasticAdam, VariationalPosterior
-from course_lib.kernels.banded_cholesky import BandedCholesky
-from course_lib.metrics import coverage_curve, interval_coverage, psnr, ssim
+from course_lib.metrics import coverage_curve, interval_coverage, mean_half_width, psnr, ssim
 from course_lib.models import load_pretrained, read_card
 from course_lib.operators import (
     Blur,
-    CompressedSensing,
     GaussianNoise,
     Inpainting,
     LinearOperator,
+    bicubic_downsampling,
     gaussian_kernel,
 )
 from course_lib.results import Result, experiment
@@ -38,7 +37,7 @@ SAMPLES, STEPS = 100, 250
 def problem(name: str, img_size: tuple[int, int, int] = IMG_SIZE) -> LinearOperator:
     """The problems of the source: "deblur", "deblur_fine", "x2" and "inpaint"."""
     if name == "x2":
-        return camera(img_size, 2, 1 / 255)
+        return bicubic_downsampling(img_size, 2, GaussianNoise(1 / 255))
     if name == "inpaint":
         order = torch.randperm(math.prod(img_size), generator=generator_from(11))
         mask = (order < len(order) // 2).float().view(img_size)  # half of the pixels, exactly
@@ -58,26 +57,16 @@ def decoders(budget: str) -> list[Result]:
     """-log p(x | z) of held-out images by the three decoders, from their cards."""
     results = []
     for world in WORLDS:
-        structured = read_card(f"structured_vae_{world}64")
-        diagonal = read_card(f"diagonal_vae_{world}64")["figures"]["nll"]
-        figures = structured["figures"]
-        for key, figure in (
-            ("isotropic", figures["nll_isotropic"]),
-            ("diagonal", diagonal),
-            ("structured", figures["nll"]),
-            ("gain", figures["gain"]),
-        ):
-            results.append(
-                Result(
-                    f"nll_{key}_{world}",
-                    figure["value"],
-                    figure["unit"],
-                    None,
-                    f"held-out {world}",
-                    figure["n"],
-                    structured["seed"],
-                )
-            )
+        card = read_card(f"structured_vae_{world}64")
+        figures = {
+            "isotropic": card["figures"]["nll_isotropic"],
+            "diagonal": read_card(f"diagonal_vae_{world}64")["figures"]["nll"],
+            "structured": card["figures"]["nll"],
+            "gain": card["figures"]["gain"],
+        }
+        found = {key: (f["value"], f["unit"], None) for key, f in figures.items()}
+        n = figures["structured"]["n"]
+        results += means(found, f"nll_{{}}_{world}", f"held-out {world}", n, card["seed"])
     return results
 
 
@@ -101,31 +90,29 @@ def _compare(world: str, name: str, n: int, steps: int) -> list[Result]:
     y = op(x, generator=generator_from(1))
     model = load_pretrained(f"structured_vae_{world}64")
     decibels, results = {}, []
-
-    def keep(variant: str, key: str, value: Tensor, unit: str, tolerance: float | None) -> None:
-        label = f"{key_of(variant)}_{key}_{name}_{world}"
-        data = f"held-out {world}, {name}, {variant}"
-        results.append(Result(label, value.mean().item(), unit, tolerance, data, n, 1))
-
     for variant in VARIANTS:
-        found = restore(variant, model, op, y, steps=steps)
-        mean = found.moments(SAMPLES, generator_from(0)).mean
+        q = restore(variant, model, op, y, steps=steps)
+        mean = q.moments(SAMPLES, generator_from(0)).mean
         decibels[variant] = psnr(mean, x)
-        keep(variant, "psnr", decibels[variant], "dB", 0.1)
-        keep(variant, "ssim", ssim(mean, x), "", 0.005)
-        if variant == "MAP-z":
-            continue
-        samples = found.sample(SAMPLES, generator_from(3))
-        keep(variant, "published_coverage", interval_coverage(samples, x), "", 0.02)
-        curve = coverage_curve(samples, x, LEVELS, corrected=True)
-        for level, row in zip(LEVELS, curve, strict=True):
-            key = "coverage" if level == 0.9 else f"coverage{round(100 * level)}"
-            keep(variant, key, row, "", 0.02)
+        found = {"psnr": (decibels[variant], "dB", 0.1), "ssim": (ssim(mean, x), "", 0.005)}
+        if variant != "MAP-z":
+            samples = q.sample(SAMPLES, generator_from(3))
+            found["published_coverage"] = interval_coverage(samples, x), "", 0.02
+            curve = coverage_curve(samples, x, LEVELS, corrected=True)
+            for level, row in zip(LEVELS, curve, strict=True):
+                key = "coverage" if level == 0.9 else f"coverage{round(100 * level)}"
+                found[key] = row, "", 0.02
+        data = f"held-out {world}, {name}, {variant}"
+        results += means(found, f"{key_of(variant)}_{{}}_{name}_{world}", data, n, 1)
     for variant in VARIANTS:
-        gain = decibels["VBLE-xz"] - decibels[variant]
         if variant != "VBLE-xz":
-            keep(variant, "gain", gain, "dB, of VBLE-xz over it", 0.1)
-            keep(variant, "interval", 1.96 * gain.std() / math.sqrt(n), "dB, 95 %", None)
+            gain = decibels["VBLE-xz"] - decibels[variant]
+            found = {
+                "gain": (gain, "dB, of VBLE-xz over it", 0.1),
+                "interval": (mean_half_width(gain), "dB, 95 %", None),
+            }
+            data = f"held-out {world}, {name}, {variant}"
+            results += means(found, f"{key_of(variant)}_{{}}_{name}_{world}", data, n, 1)
     return results
 
 
@@ -139,17 +126,14 @@ def correlations(budget: str) -> list[Result]:
         found = restore("VBLE-xz", load_pretrained(f"{kind}_vae_portraits64"), op, y, steps=steps)
         samples, data = found.sample(SAMPLES, generator_from(3)), f"held-out portraits, {kind} L"
         mean = found.moments(SAMPLES, generator_from(0)).mean
-        gain = psnr(mean, x).mean().item()
-        results.append(Result(f"{kind}_psnr", gain, "dB", 0.1, data, n, 1))
+        values = {"psnr": (psnr(mean, x), "dB", 0.1)}
         for where, chosen in (("seen", op.mask.bool()), ("lost", ~op.mask.bool())):
             pixels = samples[..., chosen[0]].unsqueeze(3)  # (S, B, 1, 1, chosen)
             truth = x[..., chosen[0]].unsqueeze(2)
-            covered = interval_coverage(pixels, truth, corrected=True).mean().item()
-            deviation = 255 * pixels.std(0).mean().item()
-            results += [
-                Result(f"{kind}_covers_{where}", covered, "", 0.02, f"{data}, {where}", n, 1),
-                Result(f"{kind}_deviation_{where}", deviation, "grey levels", 0.2, data, n, 1),
-            ]
+            covered = interval_coverage(pixels, truth, corrected=True)
+            values[f"covers_{where}"] = covered, "", 0.02
+            values[f"deviation_{where}"] = 255 * pixels.std(0), "grey levels", 0.2
+        results += means(values, f"{kind}_{{}}", data, n, 1)
     return results
 
 
@@ -173,69 +157,33 @@ def own_world(budget: str) -> list[Result]:
 
 @experiment(CHAPTER, cheap=True)
 def linear(budget: str) -> list[Result]:
-    """The best mean-field law beside the exact posterior, in the linear-Gaussian world."""
+    """The best mean-field posterior beside the exact one, in the linear-Gaussian world."""
     results = []
-    for name in LINEAR_PROBLEMS:
-        world = linear_world(name)
-        y = linear_measurements(world, 200)
+    for name in ("inpaint", "deblur", "sensing"):
+        world = pattern_world(name)
+        y = draw_measurements(world, 200, generator=generator_from(5))
         q, exact = world.mean_field(y), world.posterior(y)
-        law, data = world.joint(q), f"linear-Gaussian world of 64 pixels, {name}"
-        whiten = torch.cat([-world.L.T @ world.W, world.L.T], dim=1)  # of (z, x)
-        of_white = (whiten @ exact.covariance @ whiten.T).diagonal()
+        best, data = world.joint(q), f"linear-Gaussian world of 64 pixels, {name}"
+        whiten = torch.cat([-world.L.T @ world.W, world.L.T], dim=1)  # from (z, x) to L^T (x - W z)
+        of_whitened = (whiten @ exact.covariance @ whiten.T).diagonal()
         ratios = {
             "latents": q.a / exact.z.covariance.diagonal().sqrt(),
-            "white": q.b / of_white.sqrt(),
-            "pixels": (law.x.covariance.diagonal() / exact.x.covariance.diagonal()).sqrt(),
+            "white": q.b / of_whitened.sqrt(),
+            "pixels": (best.x.covariance.diagonal() / exact.x.covariance.diagonal()).sqrt(),
+        }
+        found = {
+            "covered": (torch.erf(1.6448536 * ratios["pixels"] / math.sqrt(2)), "", 1e-6),
+            "gap": (world.log_evidence(y) - world.elbo(y, q), "nats", 1e-6),
+            "bias": ((best.x.mean - exact.x.mean).abs().max(), "", 1e-9),
         }
         for key, ratio in ratios.items():
             ends = {"mean": ratio.mean(), "least": ratio.min(), "most": ratio.max()}
-            results += [
-                Result(f"{name}_{end}_{key}", value.item(), "", 1e-6, data, len(ratio), 0)
-                for end, value in ends.items()
-            ]
-        covered = torch.erf(1.6448536 * ratios["pixels"] / math.sqrt(2)).mean().item()
-        gap = (world.log_evidence(y) - world.elbo(y, q)).mean().item()
-        bias = (law.x.mean - exact.x.mean).abs().max().item()
-        results += [
-            Result(f"{name}_covered", covered, "", 1e-6, data, 64, 0),
-            Result(f"{name}_gap", gap, "nats", 1e-6, data, len(y), 0),
-            Result(f"{name}_bias", bias, "", 1e-9, data, len(y), 0),
-        ]
+            found |= {f"{end}_{key}": (value, "", 1e-6) for end, value in ends.items()}
+        results += means(found, f"{name}_{{}}", data, len(y), 0)
     return results
 
 
 LINEAR_PROBLEMS = ("inpaint", "deblur", "sensing")
-
-
-def linear_world(name: str) -> LinearGaussian:
-    """A decoder of six smooth patterns on 8 x 8 pixels and banded noise, measured in three ways.
-
-    "inpaint" sees half of the pixels, "deblur" has a Gaussian blur of deviation 1, "sensing" has
-    32 Gaussian rows; the noise is 0.03.
-    """
-    size, generator = (1, 8, 8), generator_from(3)
-    rough = torch.randn(7, *size, generator=generator, dtype=torch.float64)
-    smooth = Blur(gaussian_kernel(1.5, 7, torch.float64), size).A(rough).flatten(1)
-    smooth = smooth / smooth.std(1, keepdim=True)
-    diagonal = torch.full((1, 1, 8, 8), 30.0, dtype=torch.float64)
-    L = BandedCholesky(diagonal, torch.full((1, 4, 8, 8), -5.0, dtype=torch.float64), 1)
-    order = torch.randperm(64, generator=generator)
-    op = {
-        "inpaint": Inpainting((order < 32).double().view(size)),
-        "deblur": Blur(gaussian_kernel(1.0, 7, torch.float64), size),
-        "sensing": CompressedSensing(32, size, generator_from(4), dtype=torch.float64),
-    }[name]
-    A = matrix_of(op)
-    return LinearGaussian(0.1 * smooth[:6].T, 0.5 + 0.1 * smooth[6], L.dense()[0], A, 0.03)
-
-
-def linear_measurements(world: LinearGaussian, n: int) -> Tensor:
-    """n measurements (n, m) of images drawn from the world."""
-    x = MultivariateNormal(world.prior.x.mean[0], world.prior.x.covariance)
-    root, generator = torch.linalg.cholesky(x.covariance_matrix), generator_from(5)
-    images = x.mean + normal_like(torch.empty(n, 64).double(), generator) @ root.T
-    clean = images @ world.A.T
-    return clean + world.sigma * normal_like(clean, generator)
 
 
 @experiment(CHAPTER)
@@ -247,11 +195,8 @@ def sampling(budget: str) -> list[Result]:
         "full": (4, 4, 150, 500),
     }[budget]
     model = load_pretrained("vae_portraits64_compact")
-    x, std, results = (
-        load_world("portraits", "test", n, progress=False)[:n],
-        float(model.noise_std),
-        [],
-    )
+    x = load_world("portraits", "test", n, progress=False)[:n]
+    std, results = float(model.noise_std), []
     for name in ("deblur", "inpaint"):
         op = problem(name)
         sigma, y = op.noise_model.sigma, op(x, generator=generator_from(1))
@@ -264,46 +209,26 @@ def sampling(budget: str) -> list[Result]:
         z = exact.thinned(min(SAMPLES, chains * draws))
         images = sample_images(model, op, y, z, sigma=sigma, std=std, generator=generator_from(8))
         seconds = {"hmc": process_time() - start}
-        laws = {"hmc": (images, exact.samples.flatten(0, 1).std(0))}
+        found = {"hmc": (images, exact.samples.flatten(0, 1).std(0))}  # samples, std of z
         for variant in ("MAP-z", "VBLE-xz"):
-            start = process_time()
-            found = restore(variant, model, op, y, steps=steps)
-            key = key_of(variant)
+            start, key = process_time(), key_of(variant)
+            q = restore(variant, model, op, y, steps=steps)
             seconds[key] = process_time() - start
             if variant != "MAP-z":
-                laws[key] = (
-                    found.sample(SAMPLES, generator_from(3)),
-                    found.parameters["log_a"].exp(),
-                )
-        data = f"held-out portraits, {name}, VAE of 48 latents"
-        for key, (samples, _) in laws.items():
+                found[key] = q.sample(SAMPLES, generator_from(3)), q.parameters["log_a"].exp()
+        values = {f"{key}_seconds": (s / n, "CPU s an image", None) for key, s in seconds.items()}
+        for key, (samples, _) in found.items():
             covered = interval_coverage(samples, x, corrected=len(samples) > 9)
-            results += [
-                Result(f"{key}_covers_{name}", covered.mean().item(), "", 0.02, data, n, 1),
-                Result(
-                    f"{key}_finds_{name}",
-                    psnr(samples.mean(0), x).mean().item(),
-                    "dB",
-                    0.1,
-                    data,
-                    n,
-                    1,
-                ),
-            ]
-        results += [
-            Result(f"{key}_seconds_{name}", value / n, "CPU s an image", None, data, n, 1)
-            for key, value in seconds.items()
-        ]
-        of_z = (laws["xz"][1] / laws["hmc"][1]).mean().item()
-        of_x = (laws["xz"][0].std(0) / laws["hmc"][0].std(0)).mean().item()
-        worst = exact.r_hat.max().item()
-        size = exact.effective_sample_size.min().item()
-        results += [
-            Result(f"latent_ratio_{name}", of_z, "", 0.03, data, n, 1),
-            Result(f"pixel_ratio_{name}", of_x, "", 0.05, data, n, 1),
-            Result(f"r_hat_{name}", worst, "largest", None, data, n, 1),
-            Result(f"effective_{name}", size, "draws, least", None, data, n, 1),
-        ]
+            values[f"{key}_covers"] = covered, "", 0.02
+            values[f"{key}_finds"] = psnr(samples.mean(0), x), "dB", 0.1
+        values |= {
+            "latent_ratio": (found["xz"][1] / found["hmc"][1], "", 0.03),
+            "pixel_ratio": (found["xz"][0].std(0) / found["hmc"][0].std(0), "", 0.05),
+            "r_hat": (exact.r_hat.max(), "largest", None),
+            "effective": (exact.effective_sample_size.min(), "draws, least", None),
+        }
+        data = f"held-out portraits, {name}, VAE of 48 latents"
+        results += means(values, f"{{}}_{name}", data, n, 1)
     return results
 
 

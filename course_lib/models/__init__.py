@@ -8,6 +8,7 @@ from course_lib.models.gan import GAN
 from course_lib.models.hvae import HVAE
 from course_lib.models.measurement_encoder import MeasurementEncoder
 from course_lib.models.pretrained import available, load_pretrained, read_card
+from course_lib.models.residual import residual_std
 from course_lib.models.singan import SinGAN
 from course_lib.models.skip_network import SkipNetwork
 from course_lib.models.srresnet import SRResNet
@@ -42,6 +43,7 @@ __all__ = [
     "linear_vae",
     "load_pretrained",
     "read_card",
+    "residual_std",
     "stacked_vae",
     "structured_vae",
     "unet_denoiser",

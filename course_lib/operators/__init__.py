@@ -23,7 +23,7 @@ from course_lib.operators.point_spread import (
     motion_kernel,
     wrap_kernel,
 )
-from course_lib.operators.restricted_eigenvalues import restricted_eigenvalues
+from course_lib.operators.restricted_singular_values import restricted_singular_values
 from course_lib.operators.tomography import Tomography
 from course_lib.operators.upsample import bicubic_upsampling
 
@@ -56,7 +56,7 @@ __all__ = [
     "measure",
     "mirror",
     "motion_kernel",
-    "restricted_eigenvalues",
+    "restricted_singular_values",
     "to_deepinv",
     "wrap_kernel",
 ]

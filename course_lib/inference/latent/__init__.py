@@ -8,6 +8,7 @@ from course_lib.inference.latent.deep_generative_prior import (
     Progression,
     deep_generative_prior,
 )
+from course_lib.inference.latent.effective_noise import effective_noise
 from course_lib.inference.latent.energy import (
     JointEnergy,
     LatentEnergy,
@@ -37,6 +38,7 @@ __all__ = [
     "bora_weight",
     "conditional_mean",
     "deep_generative_prior",
+    "effective_noise",
     "first_guess",
     "laplace",
     "map_xz",

@@ -1,20 +1,15 @@
-"""Quantities of chapter 7 against dense matrices."""
+"""The noise that a latent must explain, against dense matrices."""
 
 import math
 
 import pytest
 import torch
 
-from course_lib.experiments.inversion import effective_noise
+from course_lib.inference.latent import effective_noise
 from course_lib.operators import CompressedSensing, Downsampling, box_kernel
 from course_lib.rng import generator_from
 
 IMG = (1, 6, 5)
-
-
-def dense(op) -> torch.Tensor:
-    n = math.prod(IMG)
-    return op.A(torch.eye(n).view(n, *IMG)).flatten(1).T
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from torch import Tensor
 from course_lib.operators.base import LinearOperator
 
 
-def restricted_eigenvalues(op: LinearOperator, x: Float[Tensor, "n c h w"]) -> tuple[float, float]:
+def restricted_singular_values(
+    op: LinearOperator, x: Float[Tensor, "n c h w"]
+) -> tuple[float, float]:
     """Least and largest |A (x_i - x_j)| / |x_i - x_j| over all pairs of n >= 2 different images.
 
     Where the least one is positive on all of a set, noiseless measurements tell its images apart.
