@@ -158,7 +158,7 @@ def test_scales_shrink_what_is_seen(tmp_path):
 
 def test_flat_and_saturated_crops_are_drawn_again(tmp_path, rng):
     root = tmp_path / "bsds500"
-    save(root / "train" / "1.png", 128)
+    save(root / "train" / "1.png", rng.integers(126, 131, (64, 64)))  # nearly flat
     save(root / "train" / "2.png", rng.choice([0, 255, 128], (64, 64)))  # two thirds saturated
     save(root / "train" / "3.png", rng.integers(20, 236, (64, 64)))
     images = load("bsds500", root, n=30, size=16, scales=(1.0,))
