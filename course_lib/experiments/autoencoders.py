@@ -46,7 +46,7 @@ def principal_components(budget: str) -> list[Result]:
 
 
 @experiment(CHAPTER, cheap=True)
-def autoencoders(budget: str) -> list[Result]:
+def autoencoders(_budget: str) -> list[Result]:
     """Figures of the released VAEs, from their cards; the tolerance is that of a new training."""
     return [result for name in VAES for result in figures_from_card(f"vae_{name}", name)]
 

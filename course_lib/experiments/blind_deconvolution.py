@@ -443,7 +443,7 @@ def blur_profile(q: ImagePotential, y: Tensor, thetas: tuple[float, ...]) -> Flo
 
 
 @experiment(CHAPTER, cheap=True)
-def theorem(budget: str) -> list[Result]:
+def theorem(_budget: str) -> list[Result]:
     """Theorem 1 on a signal: eigenvalues, predicted slopes, and those that the algorithm has."""
     prior, level, x, kernel, y = favourable_signal()
     q, sigma = DenoiserPotential(prior, level), 0.05

@@ -63,7 +63,7 @@ EXACT = 150.0  # dB, where float32 ends: residuals of 2^-25, or none at all
 
 
 @experiment(CHAPTER, cheap=True)
-def priors(budget: str) -> list[Result]:
+def priors(_budget: str) -> list[Result]:
     """Figures of the hierarchical and the flat VAEs, and of the encoders, from their cards."""
     results = []
     for world in WORLDS:
@@ -264,7 +264,7 @@ def last_groups(hvae: HVAE) -> list[int]:
 
 
 @experiment(CHAPTER, cheap=True)
-def linear_world(budget: str) -> list[Result]:
+def linear_world(_budget: str) -> list[Result]:
     """C_E and U_k where everything is Gaussian: for the optimal encoder and for an unsure one."""
     n = 4000
     hvae = aliased_hierarchy()
@@ -457,7 +457,7 @@ def missing_square(budget: str) -> list[Result]:
 
 
 @experiment(CHAPTER)
-def cost(budget: str) -> list[Result]:
+def cost(_budget: str) -> list[Result]:
     """Seconds for sixteen solutions of one portrait at x8, projected."""
     problem = portraits_at(8, 1)
     hvae, encoder = load_pretrained("hvae_portraits64"), load_pretrained("encoder_portraits64_x8")

@@ -42,7 +42,7 @@ STARTS = {"gan": 2, "compact": 2, "conv": 1}
 
 
 @experiment(CHAPTER, cheap=True)
-def generators(budget: str) -> list[Result]:
+def generators(_budget: str) -> list[Result]:
     """Figures of the released GANs, from their cards; the tolerance is that of a new training."""
     names = ("plates64", "portraits64", "portraits64_colour", "plates64_conditional")
     return [result for name in names for result in figures_from_card(f"gan_{name}", name)]

@@ -208,7 +208,7 @@ def where_blur_is_unlikely(budget: str) -> list[Result]:
 
 
 @experiment(CHAPTER, cheap=True)
-def sign_of_the_flow(budget: str) -> list[Result]:
+def sign_of_the_flow(_budget: str) -> list[Result]:
     """The potential of a Gaussian image by the right velocity, and by the printed one.
 
     A mode of variance S is scaled by g = ((S + T^2) / (S + t^2))^(1/2), or by 1 / g, between the

@@ -1,6 +1,6 @@
 """What experiments of several chapters share: photographs, results from means, and from cards."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -41,24 +41,18 @@ def means(
     ]
 
 
-def figures_from_card(
-    card_name: str, label: str, *, keys: Iterable[str] | None = None, leave_out: str = ""
-) -> list[Result]:
-    """Held-out figures and training minutes of a shipped model; no tolerance, since they are read.
+def figures_from_card(card_name: str, label: str, *, leave_out: str = "") -> list[Result]:
+    """Held-out figures and training minutes of released weights, without tolerance.
 
     Args:
         card_name: name of the weights.
         label: what follows the name of a figure in the name of its result.
-        keys: names of the figures; all by default.
         leave_out: name of a figure that is not a result.
     """
-    card = read_card(card_name)
-    seed = card["seed"]
-    chosen = [key for key in (keys or card["figures"]) if key != leave_out]
-    results = []
-    for key in chosen:
-        figure = card["figures"][key]
-        data = figure["data"], figure["n"], seed
-        results.append(Result(f"{key}_{label}", figure["value"], figure["unit"], None, *data))
-    machine = card["machine"], 1, seed
-    return [*results, Result(f"minutes_{label}", card["minutes"], "min", None, *machine)]
+    card, results = read_card(card_name), []
+    for key, figure in card["figures"].items():
+        if key != leave_out:
+            found = {key: (figure["value"], figure["unit"], None)}
+            results += means(found, f"{{}}_{label}", figure["data"], figure["n"], card["seed"])
+    found = {"minutes": (card["minutes"], "min", None)}
+    return results + means(found, f"{{}}_{label}", card["machine"], 1, card["seed"])

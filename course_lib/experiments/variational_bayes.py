@@ -53,7 +53,7 @@ PROBLEMS = {
 
 
 @experiment(CHAPTER, cheap=True)
-def decoders(budget: str) -> list[Result]:
+def decoders(_budget: str) -> list[Result]:
     """-log p(x | z) of held-out images by the three decoders, from their cards."""
     results = []
     for world in WORLDS:
@@ -156,7 +156,7 @@ def own_world(budget: str) -> list[Result]:
 
 
 @experiment(CHAPTER, cheap=True)
-def linear(budget: str) -> list[Result]:
+def linear(_budget: str) -> list[Result]:
     """The best mean-field posterior beside the exact one, in the linear-Gaussian world."""
     results = []
     for name in ("inpaint", "deblur", "sensing"):

@@ -1,0 +1,35 @@
+"""Results made of means and of cards."""
+
+import pytest
+import torch
+
+from course_lib.experiments.shared import figures_from_card, mean, means, photographs
+from course_lib.models import read_card
+
+
+def test_means_name_their_results_and_average_their_values():
+    found = {
+        "a": (torch.tensor([1.0, 2.0]), "dB", 0.1),
+        "b": (torch.tensor([True, False]), "", None),
+    }
+    first, second = means(found, "x_{}_y", "two images", 2, 7)
+    assert (first.name, first.value, first.unit, first.tolerance) == ("x_a_y", 1.5, "dB", 0.1)
+    assert (second.name, second.value, second.unit, second.tolerance) == ("x_b_y", 0.5, "", None)
+    assert (first.data, first.n, first.seed) == ("two images", 2, 7)
+    assert mean(0.1) == 0.1  # numbers pass through in double precision
+
+
+def test_figures_are_those_of_the_card():
+    card = read_card("vae_plates64")
+    found = {r.name: r for r in figures_from_card("vae_plates64", "p", leave_out="noise_std")}
+    assert found.keys() == {f"{k}_p" for k in card["figures"] if k != "noise_std"} | {"minutes_p"}
+    assert found["reconstruction_p"].value == card["figures"]["reconstruction"]["value"]
+    assert found["minutes_p"].value == card["minutes"]
+    assert all(r.tolerance is None for r in found.values())
+
+
+@pytest.mark.parametrize(("budget", "count", "side"), [("smoke", 2, 64), ("class", 4, 128)])
+def test_photographs_grow_with_the_budget(budget, count, side):
+    photos, words = photographs(budget)
+    assert photos.images.shape == (count, 1, side, side)
+    assert words == f"{count} photographs, {side} x {side} grey"
