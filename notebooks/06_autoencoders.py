@@ -112,9 +112,9 @@ show_images(
 #
 # A bottleneck alone says nothing about which of its values mean an image. A
 # **variational autoencoder** {cite:p}`kingma2014auto` makes it a random
-# variable with a known law, $z \sim \mathcal N(0, I)$, and the decoder a
-# conditional law, $p_\theta(x \mid z) = \mathcal N(D_\theta(z), s^2 I)$. (The
-# *latent* and the *conditional* laws are Gaussian; $p_\theta(x)$ is not, and
+# variable with a known distribution, $z \sim \mathcal N(0, I)$, and the decoder a
+# conditional distribution, $p_\theta(x \mid z) = \mathcal N(D_\theta(z), s^2 I)$. (The
+# *latent* and the *conditional* distributions are Gaussian; $p_\theta(x)$ is not, and
 # nobody assumes that the data are.) The encoder proposes
 # $q_\varphi(z \mid x) = \mathcal N(m(x), \operatorname{diag} v(x))$. Start
 # from $p_\theta(x) = p_\theta(x, z) / p_\theta(z \mid x)$, true for every
