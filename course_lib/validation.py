@@ -34,7 +34,7 @@ def check_measurement(name: str, op: Measuring, y: Tensor) -> None:
         )
 
 
-def check_linear(name: str, op, remedy: str) -> None:
+def check_linear(name: str, op: object, remedy: str) -> None:
     """Refuse an operator that is not linear, and so has no adjoint."""
     if not hasattr(op, "A_adjoint"):
         raise TypeError(f"{name}: {type(op).__name__} is not linear. {remedy}")

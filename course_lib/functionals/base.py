@@ -14,7 +14,7 @@ class Functional:
     def __add__(self, other: "Functional") -> "Functional":
         return Sum(self, other)
 
-    def hvp(self, v: Tensor) -> Tensor:
+    def hvp(self, _v: Tensor) -> Tensor:
         """The Hessian times v, for quadratic functionals."""
         raise TypeError(
             f"{type(self).__name__} is not quadratic: its Hessian depends on the image. "
@@ -30,14 +30,18 @@ class Sum(Functional):
     g: Functional
 
     def __call__(self, x: Tensor) -> Tensor:
+        """f(x) + g(x), (B,)."""
         return self.f(x) + self.g(x)
 
     def grad(self, x: Tensor) -> Tensor:
+        """grad f(x) + grad g(x)."""
         return self.f.grad(x) + self.g.grad(x)
 
     def hvp(self, v: Tensor) -> Tensor:
+        """The sum of both Hessians times v."""
         return self.f.hvp(v) + self.g.hvp(v)
 
     @property
     def lipschitz(self) -> float:
+        """The sum of both bounds."""
         return self.f.lipschitz + self.g.lipschitz

@@ -43,12 +43,14 @@ class InvariantSparsity(Functional):
         Wavelets(self.img_size, self.wavelet, self.levels)  # which refuses what does not fit
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """R(x), (B,)."""
         return self.lam * sum(
             band.abs().flatten(1).sum(1) / 4 ** (1 + k // 3)  # three bands a level
             for k, band in enumerate(self._bands(x))
         )
 
-    def grad(self, x: Tensor) -> Tensor:
+    def grad(self, _x: Tensor) -> Tensor:
+        """Refused: R is not differentiable."""
         raise TypeError("InvariantSparsity has no gradient where a coefficient is 0.")
 
     def _bands(self, x: Tensor) -> Iterator[Tensor]:

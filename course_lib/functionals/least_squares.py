@@ -28,9 +28,11 @@ class LeastSquares(Functional):
         check_measurement("LeastSquares", self.op, self.y)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """1/2 |A(x) - y|^2, (B,)."""
         return (self.op.A(x) - self.y).flatten(1).square().sum(1) / 2
 
     def grad(self, x: Tensor) -> Tensor:
+        """J(x)^T (A(x) - y)."""
         return self.op.A_vjp(x, self.op.A(x) - self.y)
 
     def hvp(self, v: Tensor) -> Tensor:
@@ -40,6 +42,7 @@ class LeastSquares(Functional):
 
     @property
     def lipschitz(self) -> float:
+        """|A|^2; only for a linear operator."""
         self._require_linear("lipschitz")
         return self.op.norm() ** 2
 

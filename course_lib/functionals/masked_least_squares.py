@@ -24,9 +24,11 @@ class MaskedLeastSquares(Functional):
     lipschitz: float = 1.0
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Value of each image, (B,)."""
         return (self.mask * (x - self.y)).square().flatten(1).sum(1) / 2
 
     def grad(self, x: Tensor) -> Tensor:
+        """Gradient, of the shape of x."""
         return self.mask * (x - self.y)
 
     def hvp(self, v: Tensor) -> Tensor:

@@ -84,6 +84,7 @@ class DCT(OrthonormalTransform):
 
     @property
     def coarsest(self) -> tuple[int, int]:
+        """(1, 1): the mean."""
         return 1, 1
 
     @cached_property
@@ -140,6 +141,7 @@ class Wavelets(OrthonormalTransform):
 
     @property
     def coarsest(self) -> tuple[int, int]:
+        """(H, W) / 2^depth."""
         return self.img_size[1] >> self.depth, self.img_size[2] >> self.depth
 
     @property
@@ -192,9 +194,11 @@ class Sparsity(Functional):
             check_weight("Sparsity", self.lam)
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """lam |Psi x|_1, (B,)."""
         return (self._weights(x) * self.transform.analysis(x).abs()).flatten(1).sum(1)
 
-    def grad(self, x: Tensor) -> Tensor:
+    def grad(self, _x: Tensor) -> Tensor:
+        """Refused: R is not differentiable."""
         raise TypeError(
             "Sparsity has no gradient where a coefficient is 0, which is where its minimisers are. "
             "Use its prox: solvers.accelerated_proximal_gradient(data_term, sparsity, x0)."

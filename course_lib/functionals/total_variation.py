@@ -39,6 +39,7 @@ class SmoothedTV(Functional):
 
     @has_twin(lambda self, x: self.lam * smoothed_tv_value(x, self.eps), differentiable=True)
     def __call__(self, x: Tensor) -> Tensor:
+        """lam sum of sqrt(eps^2 + |grad x|^2), (B,)."""
         p = gradient(x)
         return self.lam * (self.eps**2 + p.square().sum(0)).sqrt().flatten(1).sum(1)
 

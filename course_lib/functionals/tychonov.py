@@ -23,15 +23,18 @@ class Ridge(Functional):
         check_weight("Ridge", self.lam)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """lam/2 |x|^2, (B,)."""
         return self.lam / 2 * x.flatten(1).square().sum(1)
 
     def grad(self, x: Tensor) -> Tensor:
+        """lam x."""
         return self.lam * x
 
     hvp = grad
 
     @property
     def lipschitz(self) -> float:
+        """lam."""
         return self.lam
 
     def prox(self, x: Tensor, step_size: float) -> Tensor:
@@ -52,15 +55,18 @@ class Tychonov(Functional):
         check_weight("Tychonov", self.lam)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """lam |grad x|^2, (B,)."""
         return self.lam * gradient(x).square().sum(0).flatten(1).sum(1)
 
     def grad(self, x: Tensor) -> Tensor:
+        """-2 lam Laplacian x."""
         return -2 * self.lam * laplacian(x)
 
     hvp = grad
 
     @property
     def lipschitz(self) -> float:
+        """16 lam."""
         return 16 * self.lam
 
     def prox(self, x: Tensor, step_size: float) -> Tensor:

@@ -135,7 +135,7 @@ class LinearOperator(Operator):
     def _adjoint(self, y: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _vjp(self, x: Tensor, v: Tensor) -> Tensor:
+    def _vjp(self, _x: Tensor, v: Tensor) -> Tensor:
         return self._adjoint(v)
 
     def _dagger(self, y: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class Blur(LinearOperator):
         return squared_modulus(self.transfer)
 
     def norm(self) -> float:
+        """max |k^|."""
         return self.gain.max().sqrt().item()
 
     def _apply(self, x: Float[Tensor, "*batch c H W"]) -> Float[Tensor, "*batch c H W"]:

@@ -40,17 +40,21 @@ class Composition(LinearOperator):
 
     @property
     def img_size(self) -> ImageSize:
+        """Size of the images of the inner operator."""
         return self.inner.img_size
 
     @property
     def measurement_size(self) -> tuple[int, ...]:
+        """Size of the measurements of the outer operator."""
         return self.outer.measurement_size
 
     @property
     def noise_model(self) -> NoiseModel | None:
+        """Noise model of the outer operator."""
         return self.outer.noise_model
 
     def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """The outer operator, with its noise, on the inner one without."""
         self._check("A", "x", x, self.img_size)
         self._check_finite("__call__", "x", x)
         return self.outer(self.inner.A(x), generator=generator)

@@ -86,6 +86,7 @@ class CompressedSensing(LinearOperator):
 
     @property
     def measurement_size(self) -> tuple[int]:
+        """(m,)."""
         return (self.m,)
 
     @cached_property
@@ -96,6 +97,7 @@ class CompressedSensing(LinearOperator):
         return torch.linalg.eigh(gram)
 
     def norm(self) -> float:
+        """Largest singular value; 1 for orthonormal rows."""
         return self._gram[0][-1].sqrt().item() if self.rows == "gaussian" else 1.0
 
     def _apply(self, x: Tensor) -> Tensor:

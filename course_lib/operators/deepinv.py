@@ -1,12 +1,15 @@
 """A bridge to deepinv, for those who want its algorithms to run on our operators."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from course_lib.operators.base import LinearOperator
 from course_lib.operators.noise import GaussianNoise, PoissonNoise
 
 
-def to_deepinv(op: LinearOperator):
+def to_deepinv(op: LinearOperator) -> Any:
     """Wrap a linear operator as a `deepinv.physics.LinearPhysics`.
 
     Most of deepinv runs on our operators by duck typing, since the method names agree; the wrapper
@@ -38,16 +41,18 @@ def to_deepinv(op: LinearOperator):
                 noise = deepinv.physics.PoissonNoise(gain=op.noise_model.gain)
             super().__init__(noise_model=noise, img_size=op.img_size)
 
-        def A(self, x, **_):
+        def A(self, x: Tensor, **_: Any) -> Tensor:
             return op.A(x)
 
-        def A_adjoint(self, y, **_):
+        def A_adjoint(self, y: Tensor, **_: Any) -> Tensor:
             return op.A_adjoint(y)
 
-        def A_dagger(self, y, **_):
+        def A_dagger(self, y: Tensor, **_: Any) -> Tensor:
             return op.A_dagger(y)
 
-        def prox_l2(self, z, y, gamma, **_):
+        def prox_l2(
+            self, z: Tensor | float | None, y: Tensor, gamma: Tensor | float, **_: Any
+        ) -> Tensor:
             if not isinstance(z, torch.Tensor):
                 z = torch.full_like(op.A_adjoint(y), z or 0.0)
             gammas = gamma.flatten().tolist() if isinstance(gamma, torch.Tensor) else [gamma]

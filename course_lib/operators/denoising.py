@@ -26,6 +26,7 @@ class Denoising(LinearOperator):
         return torch.ones(1, 1)
 
     def norm(self) -> float:
+        """1."""
         return 1.0
 
     def _apply(self, x: Tensor) -> Tensor:

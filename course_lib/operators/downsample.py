@@ -54,6 +54,7 @@ class Downsampling(LinearOperator):
 
     @property
     def measurement_size(self) -> ImageSize:
+        """(C, H / s, W / s)."""
         channels, height, width = self.img_size
         return channels, height // self.factor, width // self.factor
 
@@ -75,6 +76,7 @@ class Downsampling(LinearOperator):
         return gain.reshape(s, height // s, s, width // s).mean((0, 2))
 
     def norm(self) -> float:
+        """sqrt(max a)."""
         return self.alias_gain.max().sqrt().item()
 
     def _apply(self, x: Tensor) -> Tensor:

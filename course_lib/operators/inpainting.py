@@ -40,12 +40,15 @@ class Inpainting(LinearOperator):
 
     @property
     def img_size(self) -> ImageSize:
+        """Shape of the mask."""
         return tuple(self.mask.shape)
 
     def norm(self) -> float:
+        """1."""
         return 1.0
 
     def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """As of every operator; lost pixels are 0, also under noise."""
         return self._apply(super().__call__(x, generator=generator))
 
     def _apply(self, x: Tensor) -> Tensor:

@@ -43,9 +43,11 @@ class Luminance(LinearOperator):
 
     @property
     def measurement_size(self) -> ImageSize:
+        """One channel."""
         return 1, *self.img_size[1:]
 
     def norm(self) -> float:
+        """Length of the vector of weights."""
         return math.sqrt(ENERGY)
 
     def _apply(self, x: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class MRI(LinearOperator):
 
     @property
     def measurement_size(self) -> tuple[int, ...]:
+        """Real and imaginary parts of k-space, of each coil."""
         coils = () if self.coil_maps is None else (len(self.coil_maps),)
         return (2, *coils, *self.img_size[1:])
 
@@ -84,9 +85,11 @@ class MRI(LinearOperator):
         return (self._sampled + negative) / 2
 
     def norm(self) -> float:
+        """Spectral norm; 1 for a single coil."""
         return self.symbol.max().sqrt().item() if self.coil_maps is None else super().norm()
 
     def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """As of every operator; lost frequencies are 0, also under noise."""
         y = super().__call__(x, generator=generator)
         return torch.where(self.mask.bool(), y, 0)
 

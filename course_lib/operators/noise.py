@@ -33,6 +33,7 @@ class GaussianNoise:
             )
 
     def __call__(self, clean: Tensor, *, generator: Generator) -> Tensor:
+        """clean + sigma eps, eps ~ N(0, I)."""
         return clean + self.sigma * normal_like(clean, generator)
 
     def std(self, clean: Tensor) -> Tensor:
@@ -72,6 +73,7 @@ class PoissonNoise:
             )
 
     def __call__(self, clean: Tensor, *, generator: Generator) -> Tensor:
+        """gain times a Poisson draw of mean clean / gain."""
         if not (clean >= 0).all():
             raise ValueError(
                 f"PoissonNoise: a photon rate cannot be negative, but the clean measurement has "

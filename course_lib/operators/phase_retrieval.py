@@ -53,6 +53,7 @@ class PhaseRetrieval(Operator):
 
     @property
     def measurement_size(self) -> tuple[int]:
+        """(m,)."""
         return (self.m,)
 
     def _amplitudes(self, x: Tensor) -> Complex[Tensor, "*batch m"]:

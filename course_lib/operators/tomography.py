@@ -4,6 +4,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -64,6 +65,7 @@ class Tomography(LinearOperator):
 
     @property
     def measurement_size(self) -> ImageSize:
+        """(C, views, bins)."""
         return (self.img_size[0], len(self.theta), self.bins)
 
     @cached_property
@@ -138,11 +140,11 @@ class _SparseProduct(torch.autograd.Function):
     """matrix @ x, whose derivative is the product with the stored transpose."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
         ctx.matrices = matrix, transpose
         return torch.sparse.mm(matrix, x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         matrix, transpose = ctx.matrices
         return _SparseProduct.apply(grad, transpose, matrix), None, None

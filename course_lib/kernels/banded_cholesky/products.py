@@ -30,6 +30,7 @@ class Product(torch.autograd.Function):
         radius: int,
         backend: str,
     ) -> Tensor:
+        """M x by one implementation."""
         product = getattr(implementation("banded_cholesky", backend), method)
         y = product(diagonal, offdiagonal, x, radius)
         ctx.save_for_backward(diagonal, offdiagonal, x if method.startswith("matvec") else y)
@@ -38,6 +39,7 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients at L and x."""
         diagonal, offdiagonal, kept = ctx.saved_tensors  # x for a product, y for a solve
         method, sign, w = ctx.method, 1, None
         if ctx.needs_input_grad[3] or method.startswith("solve"):
@@ -60,12 +62,14 @@ class OuterProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, radius: int, backend: str) -> tuple[Tensor, Tensor]:
+        """a b^T inside the band."""
         ctx.save_for_backward(a, b)
         ctx.options = radius, backend
         return implementation("banded_cholesky", backend).outer(a, b, radius)
 
     @staticmethod
     def backward(ctx: Any, diagonal: Tensor, offdiagonal: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients at a and b."""
         a, b = ctx.saved_tensors
         to_a = Product.apply("matvec", diagonal, offdiagonal, b, *ctx.options)
         to_b = Product.apply("matvec_t", diagonal, offdiagonal, a, *ctx.options)
