@@ -138,3 +138,12 @@ def test_refusals(kind, option, message):
     if kind is LBFGS:
         with pytest.raises(ValueError, match="LBFGS: max_iter and history"):
             LBFGS(history=0)
+
+
+def test_as_many_pairs_are_remembered_as_asked_for():
+    evaluate, rows = Quadratics().value_and_grad, torch.arange(2)
+    step, z = LBFGS(step_size=0.1, history=3).start(evaluate), torch.ones(2, 3).double()
+    value, grad = evaluate(z, rows)
+    for k in range(5):
+        z, value, grad = step(z, value, grad, rows)
+        assert len(step.pairs) == min(k + 1, 3)

@@ -58,3 +58,13 @@ def test_seen_image_is_the_posterior_mean(op):
     exact = torch.linalg.solve(system, (gamma * y @ A + 0.5).T).T
     found = distance.seen.of(measurements(op)).flatten(1)
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-10)  # gamma |A|^2 eps
+
+
+def test_the_last_features_are_compared(op):
+    y = measurements(op)
+    critic = gan_for(op).discriminator
+    distance = FeatureDistance(critic, op, y, n_features=1)
+    x = torch.rand(3, *op.img_size, generator=generator_from(7), dtype=torch.float64)
+    ours, theirs = (critic.features(distance.seen.of(v))[-1] for v in (op.A(x), y))
+    expected = (ours - theirs).abs().flatten(1).mean(1)
+    torch.testing.assert_close(distance(x), expected, rtol=1e-12, atol=0)
