@@ -279,7 +279,7 @@ def linear_world(_budget: str) -> list[Result]:
         results.append(Result(f"linear_u_{k}", spread, "", 0.002, data, n, 3))
         for words, r in (("optimal", 1.0), ("unsure", 1.5)):
             encoder = LinearMeasurementEncoder(hvae, matrix, k)
-            encoder.laws = [(gain, r * std) for gain, std in encoder.laws]
+            encoder.conditionals = [(gain, r * std) for gain, std in encoder.conditionals]
             drawn = draw_images(
                 hvae,
                 draw_latents(hvae, encoder, y, generator=generator_from(0)),
