@@ -286,7 +286,7 @@ def test_bad_input(options, match):
 
 def test_first_step_of_dual_averaging():
     """log step = log(10 first) - (target - acceptance) / (0.05 (1 + 10)), as published."""
-    averaging = DualAveraging(torch.tensor([0.3]).double(), 0.8)
-    averaging.update(torch.tensor([0.5]).double())
+    averaging = DualAveraging(torch.tensor([0.3], dtype=torch.float64), 0.8)
+    averaging.update(torch.tensor([0.5], dtype=torch.float64))
     expected = math.log(3.0) - 0.3 / (0.05 * 11)
     torch.testing.assert_close(averaging.step_size.log().item(), expected, rtol=1e-12, atol=0)
