@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import pytest
 from exercise_cells import exercises_again
@@ -17,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _with_exercises(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip_longest(items, items[1:]):
         yield item
         last = following is None or following.parent is not item.parent
         if last and isinstance(item, IPyNbCell):
