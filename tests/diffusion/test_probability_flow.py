@@ -212,3 +212,11 @@ def test_float32_images_keep_their_precision(world, generator):
 def test_refusals(error, message, arguments, world, generator):
     with pytest.raises(error, match=message):
         potential(world, world.sample(2, generator=generator), **arguments)
+
+
+def test_an_error_of_the_state_is_measured_per_dimension(world):
+    """Root mean square of the image's error, or the largest of the traces' over n."""
+    flow = WhitenedFlow(world, torch.rand(1, *SMALL).double(), impulse(SMALL), SIGMA_MAX)
+    local = torch.zeros(2, 257, dtype=torch.float64)
+    local[0, :256], local[1, 256] = 0.3, -2.56
+    torch.testing.assert_close(flow.norm(local), torch.tensor([0.3, 0.01]).double())

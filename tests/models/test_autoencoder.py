@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from course_lib.models import DenoisingAutoencoder, LinearAutoencoder
 from course_lib.rng import generator_from
@@ -79,3 +80,15 @@ def test_best_linear_denoiser_is_wiener(images):
     noise = torch.randn(clean.shape, generator=generator_from(2), dtype=clean.dtype)
     fitted = torch.linalg.lstsq(clean + sigma * noise, clean).solution.T
     assert (fitted - wiener).abs().max() < 0.02  # 90,000 draws: entries vary by about 0.004
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_silent_network_keeps_the_image_or_answers_grey(skips):
+    """With skips the output is x + change, without them 1/2 + change."""
+    torch.manual_seed(0)
+    model = DenoisingAutoencoder(channels=(4, 4), blocks=1, skips=skips)
+    nn.init.zeros_(model.outputs[-1].weight)
+    nn.init.constant_(model.outputs[-1].bias, 0.2)
+    x = torch.rand(2, 1, 8, 8)
+    start = x if skips else torch.full_like(x, 0.5)
+    torch.testing.assert_close(model(x), start + 0.1)  # half of the last layer's output

@@ -138,3 +138,11 @@ def test_shipped_weights(name):
     drawn = given_z.sample(generator_from(0)) - given_z.mean
     assert drawn.abs().max() < 1  # no explosion
     assert isinstance(given_z, StructuredNormal)
+
+
+def test_the_head_sees_the_mean_on_the_range_of_networks(z):
+    """Beside the features it takes 2 mean - 1."""
+    model, seen = small(radius=1), []
+    model.head.from_fine.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    mean = model.decode(z).mean
+    torch.testing.assert_close(seen[0][:, -1:], 2 * mean - 1, rtol=0, atol=0)

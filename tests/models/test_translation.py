@@ -95,3 +95,11 @@ def test_one_damaged_pixel_makes_its_latent_a_hole():
     mask[0, 0, 9, 2] = 1
     model.translate(torch.zeros(1, 2, 4, 4), mask)
     assert seen[0].nonzero().tolist() == [[0, 0, 2, 0]]
+
+
+def test_attention_is_the_scaled_product_of_queries_and_keys(block, features, hole):
+    """softmax(q^T k / sqrt(channels of q)), here without a hole."""
+    query, key = block.query(features).flatten(2), block.key(features).flatten(2)
+    scores = torch.einsum("bcq,bck->bqk", query, key) / query.shape[1] ** 0.5
+    found = block.attention(features, torch.zeros_like(hole))
+    torch.testing.assert_close(found, scores.softmax(-1))
