@@ -34,7 +34,7 @@ def test_an_encoder_that_is_too_unsure_pays_for_it(linear, generator):
     prices = []
     for r in (1.0, 1.5):
         encoder = linear.encoder(1)
-        encoder.laws = [(gain, r * std) for gain, std in encoder.laws]
+        encoder.conditionals = [(gain, r * std) for gain, std in encoder.conditionals]
         found = latent_divergence(
             linear.hvae, encoder, x, linear.op.A(x), generator=generator_from(1)
         )

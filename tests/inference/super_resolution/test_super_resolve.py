@@ -18,7 +18,7 @@ def test_an_encoder_that_is_too_unsure_is_less_consistent(linear, generator):
     found = []
     for r in (1.0, 1.5):
         encoder = linear.encoder(2)
-        encoder.laws = [(gain, r * std) for gain, std in encoder.laws]
+        encoder.conditionals = [(gain, r * std) for gain, std in encoder.conditionals]
         samples = super_resolve(
             linear.hvae, encoder, y, 1, consistent=False, generator=generator_from(0)
         )
@@ -75,7 +75,7 @@ def test_samples_have_the_posterior_mean_and_covariance_of_their_own_measurement
 def test_a_measurement_is_answered_as_if_it_were_alone(linear, consistent):
     """Without spread the samples are a function of the measurement: no row is taken for another."""
     encoder = linear.encoder(1)
-    encoder.laws = [(gain, 1e-30 * std) for gain, std in encoder.laws]
+    encoder.conditionals = [(gain, 1e-30 * std) for gain, std in encoder.conditionals]
 
     def answer(y):
         g = generator_from(0)
