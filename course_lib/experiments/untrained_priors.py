@@ -6,7 +6,9 @@ from course_lib.data import load_photo, load_photos
 from course_lib.data.worlds import load_world
 from course_lib.experiments.shared import means
 from course_lib.inference import (
+    AdversarialTraining,
     NetworkDescent,
+    Pyramid,
     Sweeps,
     VarianceRule,
     deep_generative_prior,
@@ -190,7 +192,12 @@ def one_photograph(budget: str) -> list[Result]:
     for name in (SINGAN_PHOTO, "camera"):
         photo = load_photo(name, 128)
         small = op.A(photo).clamp(0, 1)
-        model = fit_singan(small, scales=scales, steps=steps, generator=generator_from(0))
+        model = fit_singan(
+            small,
+            pyramid=Pyramid(scales),
+            training=AdversarialTraining(steps),
+            generator=generator_from(0),
+        )
         enlarged = singan_enlarge(model, small, 2, passes=1)
         values = {
             "reconstruction": psnr(model.reconstruct(), small),

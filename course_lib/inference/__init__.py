@@ -47,8 +47,10 @@ from course_lib.inference.super_resolution import (
     super_resolve,
 )
 from course_lib.inference.untrained import (
+    AdversarialTraining,
     DiscrepancyRule,
     NetworkDescent,
+    Pyramid,
     VarianceRule,
     deep_image_prior,
     fit_singan,
@@ -60,6 +62,7 @@ from course_lib.inference.vble import VBLE, StochasticAdam, VariationalPosterior
 
 __all__ = [
     "VBLE",
+    "AdversarialTraining",
     "Alternation",
     "BestDraw",
     "Chains",
@@ -76,6 +79,7 @@ __all__ = [
     "Phase",
     "Progression",
     "Pushforward",
+    "Pyramid",
     "Stage",
     "Starts",
     "StochasticAdam",

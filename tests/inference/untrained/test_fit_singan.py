@@ -6,11 +6,17 @@ import pytest
 import torch
 
 from course_lib.data import load_photo
-from course_lib.inference.untrained.singan import fit_singan, harmonise, singan_enlarge
+from course_lib.inference.untrained import (
+    AdversarialTraining,
+    Pyramid,
+    fit_singan,
+    harmonise,
+    singan_enlarge,
+)
 from course_lib.models.singan import SinGAN, resize
 from course_lib.rng import generator_from
 
-QUICK = {"scales": 2, "min_side": 16, "channels": 4, "steps": 3}
+QUICK = {"pyramid": Pyramid(2, 16, 4), "training": AdversarialTraining(n_steps=3)}
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +29,7 @@ def model(lines):
     """Nothing here changes it."""
     return fit_singan(
         load_photo("coins", 32),
-        scales=3,
-        min_side=16,
-        channels=16,
-        steps=200,
+        pyramid=Pyramid(3, 16, 16),
         generator=generator_from(0),
         report=lines.append,
     )
@@ -161,7 +164,7 @@ def test_seed_decides_everything():
 
 def test_float64_and_one_scale():
     image = load_photo("coins", 16).double()
-    model = fit_singan(image, **{**QUICK, "scales": 1}, generator=generator_from(0))
+    model = fit_singan(image, **QUICK | {"pyramid": Pyramid(1, 16, 4)}, generator=generator_from(0))
     assert model.reconstruct().dtype == torch.float64
     assert model.history["distance"].shape == (1, 3)
     assert singan_enlarge(model, image, 3).shape == (1, 1, 48, 48)
@@ -183,11 +186,11 @@ def test_images_that_cannot_be_learnt(image, message):
 
 @pytest.mark.parametrize(
     "name",
-    ["steps", "learning_rate", "penalty_weight", "reconstruction_weight", "noise"],
+    ["n_steps", "learning_rate", "penalty_weight", "reconstruction_weight", "noise"],
 )
 def test_settings(name):
     with pytest.raises(ValueError, match=f"{name} must be positive and finite, got 0"):
-        fit_singan(load_photo("coins", 32), **{**QUICK, name: 0}, generator=generator_from(0))
+        AdversarialTraining(**{name: 0})
 
 
 def test_errors(model):
