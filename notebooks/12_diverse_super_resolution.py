@@ -131,7 +131,7 @@ check_group_price(group_price)
 hvae = load_pretrained("hvae_portraits64")
 x = portraits.sample(torch.arange(8), seed=2)[0]
 with torch.no_grad():
-    encoded = hvae.encode(x)
+    encoded = hvae.encode(x, generator=generator_from(0))
 print("sides:", hvae.sides)
 print("latents:", sum(z[0].numel() for z in encoded.latents))
 

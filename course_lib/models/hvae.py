@@ -12,7 +12,7 @@ from course_lib.batch import total
 from course_lib.models.blocks import Centre, check_shape
 from course_lib.models.top_down import Draw, TopDown
 from course_lib.models.vae import Elbo, reparameterise
-from course_lib.rng import check_generator, generator_from, normal_like
+from course_lib.rng import check_generator, normal_like
 
 
 class Encoded(NamedTuple):
@@ -68,14 +68,9 @@ class HVAE(nn.Module):
         check_shape("HVAE", x, self.img_size, " Resize the image.")
         return self.encoder(self.centre(x))
 
-    def encode(
-        self, x: Float[Tensor, "batch c h w"], *, generator: Generator | None = None
-    ) -> Encoded:
-        """Draw z ~ q(z | x); the rates are exact given the latents above.
-
-        Without a generator the draw is that of seed 0, so that two calls agree.
-        """
-        latents, rates, _ = self._infer(x, generator or generator_from(0))
+    def encode(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Encoded:
+        """One draw of z ~ q(z | x); the rates are exact given the latents above."""
+        latents, rates, _ = self._infer(x, generator)
         return Encoded(latents, rates)
 
     def decode(self, latents: Sequence[Tensor]) -> Distribution:
@@ -83,12 +78,9 @@ class HVAE(nn.Module):
         maps = self.decoder.descend(lambda index, *_: latents[index], len(latents[0]))
         return self.decoder.emit(maps)
 
-    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator | None = None) -> Elbo:
-        """One draw of z ~ q(z | x); nats per image.
-
-        Without a generator the draw is that of seed 0, so that two calls agree.
-        """
-        _, rates, maps = self._infer(x, generator or generator_from(0))
+    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Elbo:
+        """One draw of z ~ q(z | x); nats per image."""
+        _, rates, maps = self._infer(x, generator)
         return Elbo(-total(self.decoder.emit(maps).log_prob(x)), rates.sum(1))
 
     def sample(
@@ -97,7 +89,7 @@ class HVAE(nn.Module):
         temperature: float = 1.0,
         latents_below_k: Sequence[Tensor] | None = None,
         *,
-        generator: Generator | None = None,
+        generator: Generator,
     ) -> Float[Tensor, "n c h w"]:
         """Means of p(x | z) for n draws from the prior.
 
@@ -106,12 +98,11 @@ class HVAE(nn.Module):
             temperature: factor on the standard deviations of the prior; 0 takes its means.
             latents_below_k: given latents of the first k groups, each (n, d, s, s) or
                 (1, d, s, s); the groups from k on are drawn.
-            generator: source of the draws; seed 0 if there is none.
+            generator: source of the draws.
 
         Raises:
             ValueError: a negative temperature, or too many groups given.
         """
-        generator = generator or generator_from(0)
         draw = self.prior_draw(temperature, latents_below_k or [], generator)
         return self.decoder.emit(self.decoder.descend(draw, n)).mean
 
@@ -144,6 +135,7 @@ class HVAE(nn.Module):
 
     def _infer(self, x: Tensor, generator: Generator) -> tuple[list[Tensor], Tensor, Tensor]:
         """Latents, rates (B, L) and the finest maps of one draw from q(z | x)."""
+        check_generator("HVAE", generator)
         features = self.features(x)
         latents, rates = [], []
 

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from course_lib.batch import total
 from course_lib.models.blocks import at_least_float32, check_multiple, check_shape
-from course_lib.rng import generator_from, normal_like
+from course_lib.rng import check_generator, normal_like
 
 LOG_STD_RANGE = (-6.0, 2.0)  # of q(z | x): the prior has 0; wider ranges only feed rounding errors
 
@@ -74,14 +74,11 @@ class VAE(nn.Module):
         mean = self.decoder(z)
         return gaussian(mean, self.noise_std.to(mean.dtype))
 
-    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator | None = None) -> Elbo:
-        """One draw of z ~ q(z | x) by reparameterisation, z = m + sqrt(v) e; the rate is exact.
-
-        Without a generator the draw is that of seed 0, so that two calls agree: enough to
-        measure; to train, pass one.
-        """
+    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Elbo:
+        """One draw of z ~ q(z | x) by reparameterisation, z = m + sqrt(v) e; the rate is exact."""
+        check_generator("VAE.elbo", generator)
         q = self.encode(x)
-        z = reparameterise(q, generator or generator_from(0))
+        z = reparameterise(q, generator)
         return Elbo(-total(self.decode(z).log_prob(x)), rate(q))
 
     def importance_bound(
@@ -91,6 +88,7 @@ class VAE(nn.Module):
 
         Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519.
         """
+        check_generator("VAE.importance_bound", generator)
         q = self.encode(x)
         log_weights = []
         for _ in range(n_samples):

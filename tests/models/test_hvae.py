@@ -76,7 +76,8 @@ def test_rates_add_up_to_the_joint_divergence(world, images):
 
 def test_elbo_is_distortion_and_rates_of_one_draw(world, images):
     model, _ = world
-    elbo, encoded = model.elbo(images), model.encode(images)
+    elbo = model.elbo(images, generator=generator_from(0))
+    encoded = model.encode(images, generator=generator_from(0))
     assert torch.equal(elbo.rate, encoded.rates.sum(1))
     p = model.decode(encoded.latents)
     assert torch.equal(elbo.distortion, -p.log_prob(images).flatten(1).sum(1))
@@ -106,17 +107,18 @@ def test_temperature_zero_leaves_nothing_to_chance(world, generator):
 @pytest.mark.parametrize("temperature", [-0.1, -1.0])
 def test_refuses_a_negative_temperature(world, temperature):
     with pytest.raises(ValueError, match="temperature must be 0 or more"):
-        world[0].sample(1, temperature)
+        world[0].sample(1, temperature, generator=generator_from(0))
 
 
 def test_refuses_more_latents_than_groups(world):
     with pytest.raises(ValueError, match="latents of 3 groups were given, but there are 2"):
-        world[0].sample(1, 1.0, [torch.zeros(1, 3, 1, 1).double()] * 3)
+        given = [torch.zeros(1, 3, 1, 1).double()] * 3
+        world[0].sample(1, 1.0, given, generator=generator_from(0))
 
 
 def test_refuses_images_of_another_size(world):
     with pytest.raises(ValueError, match=r"expected images of shape \(B, 1, 4, 4\)"):
-        world[0].encode(torch.zeros(1, 1, 5, 5).double())
+        world[0].encode(torch.zeros(1, 1, 5, 5).double(), generator=generator_from(0))
 
 
 def test_refuses_columns_that_are_not_orthonormal():
@@ -137,6 +139,12 @@ def deep():
     ).eval()
 
 
+@pytest.mark.parametrize("call", ["encode", "elbo", "sample"])
+def test_refuses_to_draw_without_a_generator(world, images, call):
+    with pytest.raises(TypeError, match="generator"):
+        getattr(world[0], call)(1 if call == "sample" else images, generator=None)
+
+
 @torch.no_grad()
 def test_a_published_architecture_codes_and_draws(deep, generator):
     x = (torch.rand(2, 3, 8, 8, generator=generator) * 255).round() / 255
@@ -146,7 +154,7 @@ def test_a_published_architecture_codes_and_draws(deep, generator):
     ]
     assert (encoded.rates >= 0).all()
     assert deep.decode(encoded.latents).log_prob(x).shape == (2, 1, 8, 8)
-    assert deep.sample(3, 0.7).shape == (3, 3, 8, 8)
+    assert deep.sample(3, 0.7, generator=generator).shape == (3, 3, 8, 8)
     assert deep.groups_up_to(4) == 5
 
 
@@ -194,11 +202,12 @@ def test_starts_as_the_flat_vae_that_it_grows_out_of(generator):
     )
     start_from_vae(model, vae)
     x = torch.rand(2, 1, 16, 16, generator=generator)
-    encoded = model.encode(x)
+    encoded = model.encode(x, generator=generator)
     z = torch.cat(encoded.latents[1:3], 1)[..., 0, 0]
     given = [torch.zeros(2, 2, 1, 1), *encoded.latents[1:3]]
     # Convolutions in float32 on numbers of size 1.
-    assert torch.allclose(model.sample(2, 0.0, given), vae.decode(z).mean, atol=1e-5)
+    drawn = model.sample(2, 0.0, given, generator=generator)
+    assert torch.allclose(drawn, vae.decode(z).mean, atol=1e-5)
     flat = kl_divergence(vae.encode(x), Normal(0.0, 1.0)).sum(1)
     assert torch.allclose(encoded.rates[:, :3].sum(1), flat, rtol=1e-4)
 

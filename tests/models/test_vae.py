@@ -182,11 +182,14 @@ def test_shapes_and_prior_samples(vae, latent):
     with torch.no_grad():
         assert vae.encode(x).mean.shape == (2, *latent)
         assert vae.decode(vae.encode(x).mean).mean.shape == x.shape
-        assert vae.elbo(x).rate.shape == vae.elbo(x).distortion.shape == (2,)
-        assert (vae.elbo(x).value == vae.elbo(x).value).all()  # without a generator: seed 0
+        elbo = vae.elbo(x, generator=generator_from(0))
+        assert elbo.rate.shape == elbo.distortion.shape == (2,)
         samples = vae.sample(3, generator=generator_from(1))
     assert samples.shape == (3, 1, 64, 64)
     assert samples.isfinite().all()
+    for call in (vae.elbo, lambda x, generator: vae.importance_bound(x, 2, generator=generator)):
+        with pytest.raises(TypeError, match="generator"):
+            call(x, generator=None)
 
 
 def test_convolutional_vae_takes_other_sizes():

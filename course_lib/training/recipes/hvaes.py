@@ -131,7 +131,7 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
         rates.append(encoded.rates)
         for side in sides:
             told = encoded.latents[: model.groups_up_to(side)]
-            images[side].append(model.sample(len(part), 0.0, told))
+            images[side].append(model.sample(len(part), 0.0, told, generator=generator_from(0)))
     rates = torch.cat(rates).mean(0)
     elbo = torch.cat(values).mean().item() / x[0].numel()
     found = {"elbo": (elbo, "nats per dimension"), "rate": (rates.sum().item(), "nats per image")}
@@ -144,8 +144,8 @@ def evaluate(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
     found |= {f"rate_of_{i}": (nats, "nats per image") for i, nats in enumerate(rates.tolist())}
     figures = figures_of(found, n)
     for temperature in TEMPERATURES:
-        drawn = average_pairwise_distance(model.sample(n, temperature))
-        spread = (drawn / average_pairwise_distance(x)).item()
+        drawn = model.sample(n, temperature, generator=generator_from(0))
+        spread = (average_pairwise_distance(drawn) / average_pairwise_distance(x)).item()
         figures[f"spread_{temperature}"] = Figure(
             spread, "of the spread of the data", f"samples, temperature {temperature}", n
         )

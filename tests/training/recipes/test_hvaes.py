@@ -132,7 +132,7 @@ def test_one_step_moves_the_network(model, x, tmp_path):
 def test_misfit_trains_the_scale_alone(model, x):
     """p(x | z) has a scale for each pixel; its likelihood does not move the mean or the latents."""
     objective = CoarseFirst(model, x, noise_floor=0.05)
-    p = model.decode(model.encode(x[:2]).latents)
+    p = model.decode(model.encode(x[:2], generator=generator_from(0)).latents)
     (-Normal(p.mean.detach(), p.stddev).log_prob(x[:2])).sum().backward()
     head = model.decoder.out_net
     assert touched(head.scale)
