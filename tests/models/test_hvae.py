@@ -111,8 +111,8 @@ def test_refuses_a_negative_temperature(world, temperature):
 
 
 def test_refuses_more_latents_than_groups(world):
+    given = [torch.zeros(1, 3, 1, 1).double()] * 3
     with pytest.raises(ValueError, match="latents of 3 groups were given, but there are 2"):
-        given = [torch.zeros(1, 3, 1, 1).double()] * 3
         world[0].sample(1, 1.0, given, generator=generator_from(0))
 
 
