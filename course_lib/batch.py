@@ -3,6 +3,20 @@
 import torch
 from torch import Tensor
 
+from course_lib.protocols import ImageSize
+
+
+def image_size(x: Tensor) -> ImageSize:
+    """(C, H, W) of images (..., C, H, W)."""
+    c, h, w = x.shape[-3:]
+    return c, h, w
+
+
+def image_sides(x: Tensor) -> tuple[int, int]:
+    """(H, W) of images (..., H, W)."""
+    h, w = x.shape[-2:]
+    return h, w
+
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
     """Reshape (B,) so that it multiplies (B, ...)."""

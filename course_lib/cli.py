@@ -289,7 +289,7 @@ def potential(
 def _show(title: str, changes: list[Change]) -> None:
     table = Table("name", "stored", "new", "tolerance", "unit", "status", title=title)
     for status, old, new in changes:
-        known = new or old
+        *_, known = (r for r in (old, new) if r)
         values = [f"{r.value:.6g}" if r else "–" for r in (old, new)]
         tolerance = "–" if known.tolerance is None else f"{known.tolerance:g}"
         style = "bold red" if status in ("moved", "gone") else None

@@ -32,7 +32,7 @@ USAGE = "(lambda r: (r[0] + r[1], r[2]))(__import__('resource').getrusage(0))"
 MEMORY_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in one MB
 
 
-def execute(chapter: Chapter, tick: Callable[[], None] = lambda: None) -> Budget:
+def execute(chapter: Chapter, tick: Callable[[], object] = lambda: None) -> Budget:
     """Run a chapter and store its outputs; when its cost moved, run again so that its card is true.
 
     Args:
@@ -63,7 +63,7 @@ def read_source(path: Path) -> NotebookNode:
 def run_notebook(
     notebook: NotebookNode,
     folder: Path,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], object] = lambda: None,
     allowed_errors: tuple[str, ...] = (),
 ) -> tuple[NotebookNode, Budget]:
     """Execute in a fresh kernel that works in `folder`; errors and stderr are refused."""

@@ -28,7 +28,7 @@ DIRECTIVE = re.compile(r"\s*(?P<fence>`{3,}|:{3,})\{(?P<name>solution(?:-start|-
 
 
 def write_student_edition(
-    chapter: Chapter, folder: Path, tick: Callable[[], None] = lambda: None
+    chapter: Chapter, folder: Path, tick: Callable[[], object] = lambda: None
 ) -> None:
     """Write a chapter's pair without solutions, if running it raises only NotImplementedError."""
     if folder.resolve() == chapter.source.parent.resolve():

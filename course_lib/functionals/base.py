@@ -11,10 +11,20 @@ class Functional:
     `lipschitz` is a bound on the Lipschitz constant of the gradient (not of f: erratum E27).
     """
 
+    lipschitz: float
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """f(x), (B,)."""
+        raise NotImplementedError
+
+    def grad(self, x: Tensor, /) -> Tensor:
+        """Gradient at x, of the shape of x."""
+        raise NotImplementedError
+
     def __add__(self, other: "Functional") -> "Functional":
         return Sum(self, other)
 
-    def hvp(self, _v: Tensor) -> Tensor:
+    def hvp(self, _v: Tensor, /) -> Tensor:
         """The Hessian times v, for quadratic functionals."""
         raise TypeError(
             f"{type(self).__name__} is not quadratic: its Hessian depends on the image. "

@@ -44,10 +44,11 @@ class InvariantSparsity(Functional):
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """R(x), (B,)."""
-        return self.lam * sum(
+        norms = (
             band.abs().flatten(1).sum(1) / 4 ** (1 + k // 3)  # three bands a level
             for k, band in enumerate(self._bands(x))
         )
+        return self.lam * sum(norms, start=x.new_zeros(len(x)))
 
     def grad(self, _x: Tensor) -> Tensor:
         """Refused: R is not differentiable."""
@@ -68,18 +69,14 @@ class InvariantSparsity(Functional):
     @cached_property
     def _responses(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """Level by level: the responses of the low and the high filter, for rows and columns."""
-        filters = pywt.Wavelet(self.wavelet)
+        filters = pywt.Wavelet(self.wavelet)  # pyright: ignore[reportAttributeAccessIssue]: not in its stubs
         taps = [torch.tensor(f, dtype=torch.float64) for f in (filters.dec_lo, filters.dec_hi)]
         place = torch.arange(len(taps[0]), dtype=torch.float64)
 
-        def response(f: Tensor, tap: Tensor) -> Tensor:
-            return (torch.exp(-2j * torch.pi * f[..., None] * place) * tap).sum(-1)
+        def responses(f: Tensor) -> tuple[Tensor, Tensor]:
+            wave = torch.exp(-2j * torch.pi * f[..., None] * place)
+            return (wave * taps[0]).sum(-1), (wave * taps[1]).sum(-1)
 
         rows, columns = frequencies(self.img_size[1:])
-        return [
-            tuple(
-                (response(2**level * axis, taps[0]), response(2**level * axis, taps[1]))
-                for axis in (rows, columns)
-            )
-            for level in range(self.levels)
-        ]
+        scales = [2**level for level in range(self.levels)]
+        return [(responses(scale * rows), responses(scale * columns)) for scale in scales]

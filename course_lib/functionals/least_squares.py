@@ -37,18 +37,18 @@ class LeastSquares(Functional):
 
     def hvp(self, v: Tensor) -> Tensor:
         """A^T A v; only for a linear operator."""
-        self._require_linear("hvp")
-        return self.op.A_adjoint(self.op.A(v))
+        op = self._linear("hvp")
+        return op.A_adjoint(op.A(v))
 
     @property
     def lipschitz(self) -> float:
         """|A|^2; only for a linear operator."""
-        self._require_linear("lipschitz")
-        return self.op.norm() ** 2
+        return self._linear("lipschitz").norm() ** 2
 
-    def _require_linear(self, what: str) -> None:
+    def _linear(self, what: str) -> LinearOperator:
         if not isinstance(self.op, LinearOperator):
             raise TypeError(
                 f"LeastSquares.{what}: {type(self.op).__name__} is not linear, so its Hessian "
                 "depends on the image. Choose a step_size by hand."
             )
+        return self.op

@@ -128,7 +128,8 @@ class Wavelets(OrthonormalTransform):
                 f"halved {most} times, so levels = {self.levels} does not fit. "
                 "Crop the image to sides that a power of two divides."
             )
-        if self.wavelet not in pywt.wavelist(kind="discrete") or not self._is_orthonormal:
+        known = pywt.wavelist(kind="discrete")  # pyright: ignore[reportAttributeAccessIssue]: no stub
+        if self.wavelet not in known or not self._is_orthonormal:
             raise ValueError(
                 f"Wavelets: expected an orthogonal wavelet of PyWavelets, such as 'haar', 'db2' "
                 f"or 'sym4', got {self.wavelet!r}."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from course_lib.batch import image_sides
 from course_lib.finite_differences import gradient, laplacian, laplacian_symbol
 from course_lib.fourier import filter_image
 from course_lib.functionals.base import Functional
@@ -71,7 +72,7 @@ class Tychonov(Functional):
 
     def prox(self, x: Tensor, step_size: float) -> Tensor:
         """argmin_u R(u) + |u - x|^2 / (2 step_size), a filter: 1 / (1 + 2 step_size lam L)."""
-        symbol = laplacian_symbol(x.shape[-2:]).to(x)
+        symbol = laplacian_symbol(image_sides(x)).to(x)
         return filter_image(x, 1 / (1 + 2 * step_size * self.lam * symbol))
 
 

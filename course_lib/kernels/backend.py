@@ -114,10 +114,13 @@ def numba_threads(n: int) -> Iterator[None]:
     Starting Numba's OpenMP pool changes torch.get_num_threads() where both share one runtime.
     """
     import numba
+    from numba.core import config
 
     ours = torch.get_num_threads()
     before = numba.get_num_threads()
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    # Numba fills its configuration when it is imported: no stub knows the names.
+    most = config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(min(n, most))
     try:
         yield
     finally:

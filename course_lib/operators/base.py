@@ -50,7 +50,7 @@ class Operator:
             )
         return self.noise_model(clean, generator=generator)
 
-    def _apply(self, x: Tensor) -> Tensor:
+    def _apply(self, x: Tensor, /) -> Tensor:
         raise NotImplementedError
 
     def _vjp(self, x: Tensor, v: Tensor) -> Tensor:
@@ -132,13 +132,13 @@ class LinearOperator(Operator):
         """
         return self._power_norm
 
-    def _adjoint(self, y: Tensor) -> Tensor:
+    def _adjoint(self, y: Tensor, /) -> Tensor:
         raise NotImplementedError
 
     def _vjp(self, _x: Tensor, v: Tensor) -> Tensor:
         return self._adjoint(v)
 
-    def _dagger(self, y: Tensor) -> Tensor:
+    def _dagger(self, y: Tensor, /) -> Tensor:
         b = self._batched(self._adjoint(y))
         x = conjugate_gradient(self._normal, b, max_iter=1000, rtol=_tolerance(y.dtype)).x
         return x.reshape(*y.shape[: y.ndim - len(self.measurement_size)], *self.img_size)

@@ -39,7 +39,11 @@ def to_deepinv(op: LinearOperator) -> Any:
                 noise = deepinv.physics.GaussianNoise(sigma=op.noise_model.sigma)
             elif isinstance(op.noise_model, PoissonNoise):
                 noise = deepinv.physics.PoissonNoise(gain=op.noise_model.gain)
-            super().__init__(noise_model=noise, img_size=op.img_size)
+            # deepinv annotates its default, where any noise model serves.
+            super().__init__(
+                noise_model=noise,  # pyright: ignore[reportArgumentType]
+                img_size=op.img_size,
+            )
 
         def A(self, x: Tensor, **_: Any) -> Tensor:
             return op.A(x)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from course_lib.batch import image_size
 from course_lib.operators.base import LinearOperator
 from course_lib.protocols import ImageSize, NoiseModel
 
@@ -41,7 +42,7 @@ class Inpainting(LinearOperator):
     @property
     def img_size(self) -> ImageSize:
         """Shape of the mask."""
-        return tuple(self.mask.shape)
+        return image_size(self.mask)
 
     def norm(self) -> float:
         """1."""

@@ -28,6 +28,7 @@ class Rowwise(Protocol):
 
     def value_and_grad(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Values and gradients at the rows z of all rows."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 from torch.fft import irfft2, rfft2
 
-from course_lib.protocols import Linear
+from course_lib.protocols import FourierDiagonal, Linear
 from course_lib.solvers.solution import Solution
 
 
 def fourier_diagonal(caller: str, op: Linear) -> Tensor:
     """The transfer function k of op, or an error that says which solver to use instead."""
-    if not hasattr(op, "transfer"):
+    if not isinstance(op, FourierDiagonal):
         raise TypeError(
             f"{caller}: {type(op).__name__} is not diagonal in the Fourier basis, so there is no "
             "closed form. Minimise LeastSquares(op, y) + Tychonov(lam) with conjugate_gradient."

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from course_lib.batch import inner, norm, per_image, ratio
-from course_lib.protocols import ImageMap, Smooth
+from course_lib.protocols import ImageMap, Quadratic, Smooth
 from course_lib.solvers.iterate import Row, identity, iterate
 from course_lib.solvers.solution import Solution
 from course_lib.solvers.step_size import fixed_step
@@ -61,7 +61,7 @@ def _step_rule(
     if step_size != "optimal":
         tau = fixed_step("gradient_descent", f, step_size)
         return lambda _: tau
-    if not hasattr(f, "hvp"):
+    if not isinstance(f, Quadratic):
         raise TypeError(
             f"gradient_descent: step_size='optimal' needs f.hvp(v), the Hessian times v, which "
             f"{type(f).__name__} does not have. Give a number below 2 / L instead."

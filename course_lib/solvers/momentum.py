@@ -18,16 +18,17 @@ class Momentum:
     """
 
     def __init__(self) -> None:
-        self.x = self.z = self.t = None
+        self.last: tuple[Tensor, Tensor, Tensor] | None = None  # x, z, t
 
     def __call__(self, x: Tensor) -> Tensor:
         """The point z ahead of x."""
-        if self.x is None:
-            self.t, z = torch.ones(len(x), dtype=x.dtype, device=x.device), x
+        if self.last is None:
+            z, t_new = x, torch.ones(len(x), dtype=x.dtype, device=x.device)
         else:
-            step = x - self.x
-            t = torch.where(inner(self.z - x, step) > 0, 1, self.t)
-            self.t = (1 + (1 + 4 * t.square()).sqrt()) / 2
-            z = x + per_image((t - 1) / self.t, x) * step
-        self.x, self.z = x, z
+            x_old, z_old, t = self.last
+            step = x - x_old
+            t = torch.where(inner(z_old - x, step) > 0, 1, t)
+            t_new = (1 + (1 + 4 * t.square()).sqrt()) / 2
+            z = x + per_image((t - 1) / t_new, x) * step
+        self.last = x, z, t_new
         return z

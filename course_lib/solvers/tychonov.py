@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import image_sides
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import squared_modulus
 from course_lib.protocols import Linear
@@ -36,7 +37,7 @@ def tychonov(op: Linear, y: Tensor, lam: float | Tensor) -> Solution:
     k = fourier_diagonal("tychonov", op)
     check_measurement("tychonov", op, y)
     weight = _positive_weights(lam, y)
-    return regularised_inverse(k, y, hessian_spectrum(op, weight, tuple(y.shape[-2:])))
+    return regularised_inverse(k, y, hessian_spectrum(op, weight, image_sides(y)))
 
 
 def hessian_spectrum(

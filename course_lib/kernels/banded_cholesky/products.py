@@ -44,10 +44,9 @@ class Product(torch.autograd.Function):
         method, sign, w = ctx.method, 1, None
         if ctx.needs_input_grad[3] or method.startswith("solve"):
             w = Product.apply(TRANSPOSED[method], diagonal, offdiagonal, g, *ctx.options)
+            sign, g = (-1, w) if method.startswith("solve") else (1, g)
         if not any(ctx.needs_input_grad[1:3]):
             return None, None, None, w, None, None
-        if method.startswith("solve"):
-            sign, g = -1, w
         left, right = (kept, g) if method.endswith("_t") else (g, kept)
         grads = OuterProduct.apply(sign * left, right, *ctx.options)
         return None, *grads, w, None, None

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from course_lib.models.denoiser import PreconditionedDenoiser
 from course_lib.models.pretrained import load_pretrained, read_card
 from course_lib.models.published.catalogue import PUBLISHED
-from course_lib.models.published.edm import load_edm
+from course_lib.models.published.edm import SignedRange, load_edm
 from course_lib.project import CourseError
 
 
-def load_denoiser(name: str, *, label: int | None = None) -> tuple[nn.Module, str]:
+def load_denoiser(
+    name: str, *, label: int | None = None
+) -> tuple[PreconditionedDenoiser | SignedRange, str]:
     """A denoiser with what is known of it, from an EDM file or from weights of the course.
 
     Args:
