@@ -1,6 +1,8 @@
 """Where the course lives, how its files are written, and the error that is meant for its reader."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -26,9 +28,16 @@ def course_root() -> Path:
     return root
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a killed run leaves the old file whole."""
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A draft beside `path`, renamed to it at the end: a killed run leaves the old file whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8", newline="\n")
+    yield draft
     draft.replace(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    with draft_of(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")

@@ -1,6 +1,5 @@
 """A user's own picture: from a file to numbers and back."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from course_lib.project import CourseError
+from course_lib.project import CourseError, draft_of
 
 
 class Picture(NamedTuple):
@@ -73,7 +72,6 @@ def write_picture(
     numbers = image if alpha is None else torch.cat([image, alpha.to(image)])
     kind = np.uint8 if bits == 8 else np.uint16
     pixels = (numbers.detach().cpu().clamp(0, 1) * (2**bits - 1)).round().numpy().astype(kind)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     pixels = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(draft, "PNG")
-    draft.replace(path)
+    with draft_of(path) as draft:
+        Image.fromarray(pixels).save(draft, "PNG")

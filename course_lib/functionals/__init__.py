@@ -3,8 +3,7 @@
 from course_lib.functionals.base import Functional
 from course_lib.functionals.density import fitted_potential
 from course_lib.functionals.invariant_sparsity import InvariantSparsity
-from course_lib.functionals.least_squares import LeastSquares
-from course_lib.functionals.masked_least_squares import MaskedLeastSquares
+from course_lib.functionals.least_squares import LeastSquares, MaskedLeastSquares
 from course_lib.functionals.sparsity import DCT, Sparsity, Wavelets, keep_largest
 from course_lib.functionals.total_variation import SmoothedTV
 from course_lib.functionals.tychonov import Ridge, Tychonov

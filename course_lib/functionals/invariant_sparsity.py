@@ -13,8 +13,8 @@ from torch.fft import irfft2, rfft2
 from course_lib.fourier import frequencies
 from course_lib.functionals.base import Functional
 from course_lib.functionals.sparsity import Wavelets
-from course_lib.functionals.tychonov import check_weight
 from course_lib.protocols import ImageSize
+from course_lib.validation import check_not_negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class InvariantSparsity(Functional):
     levels: int = 3
 
     def __post_init__(self) -> None:
-        check_weight("InvariantSparsity", self.lam)
+        check_not_negative("InvariantSparsity", lam=self.lam)
         Wavelets(self.img_size, self.wavelet, self.levels)  # which refuses what does not fit
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from course_lib.batch import per_image
 from course_lib.functionals.base import Functional
-from course_lib.functionals.tychonov import check_weight
 from course_lib.protocols import ImageSize
+from course_lib.validation import check_not_negative
 
 
 class OrthonormalTransform:
@@ -192,7 +192,7 @@ class Sparsity(Functional):
                     f"got a tensor {tuple(self.lam.shape)} with values {self.lam.tolist()}."
                 )
         else:
-            check_weight("Sparsity", self.lam)
+            check_not_negative("Sparsity", lam=self.lam)
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """lam |Psi x|_1, (B,)."""

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from course_lib.finite_differences import gradient, gradient_adjoint
 from course_lib.functionals.base import Functional
-from course_lib.functionals.tychonov import check_weight
 from course_lib.kernels.smoothed_tv import smoothed_tv_grad, smoothed_tv_value
 from course_lib.kernels.twins import has_twin
+from course_lib.validation import check_not_negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class SmoothedTV(Functional):
     eps: float
 
     def __post_init__(self) -> None:
-        check_weight("SmoothedTV", self.lam)
+        check_not_negative("SmoothedTV", lam=self.lam)
         if not 0 < self.eps < math.inf:
             raise ValueError(
                 f"SmoothedTV: eps must be positive and finite, got {self.eps}. For exact total "

@@ -1,6 +1,5 @@
 """Quadratic regularity: of the image itself (ridge) or of its gradient (Tychonov)."""
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -9,6 +8,7 @@ from course_lib.batch import image_sides
 from course_lib.finite_differences import gradient, laplacian, laplacian_symbol
 from course_lib.fourier import filter_image
 from course_lib.functionals.base import Functional
+from course_lib.validation import check_not_negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Ridge(Functional):
     lam: float
 
     def __post_init__(self) -> None:
-        check_weight("Ridge", self.lam)
+        check_not_negative("Ridge", lam=self.lam)
 
     def __call__(self, x: Tensor) -> Tensor:
         """lam/2 |x|^2, (B,)."""
@@ -53,7 +53,7 @@ class Tychonov(Functional):
     lam: float
 
     def __post_init__(self) -> None:
-        check_weight("Tychonov", self.lam)
+        check_not_negative("Tychonov", lam=self.lam)
 
     def __call__(self, x: Tensor) -> Tensor:
         """lam |grad x|^2, (B,)."""
@@ -74,9 +74,3 @@ class Tychonov(Functional):
         """argmin_u R(u) + |u - x|^2 / (2 step_size), a filter: 1 / (1 + 2 step_size lam L)."""
         symbol = laplacian_symbol(image_sides(x)).to(x)
         return filter_image(x, 1 / (1 + 2 * step_size * self.lam * symbol))
-
-
-def check_weight(caller: str, lam: float) -> None:
-    """Refuse a weight that is negative, infinite or NaN."""
-    if not (math.isfinite(lam) and lam >= 0):
-        raise ValueError(f"{caller}: lam must be a finite number >= 0, got {lam}.")

@@ -1,10 +1,9 @@
 """The application: photographs of a reader, restored and reported."""
 
-from course_lib.restore.keep_intact import keep_intact
+from course_lib.restore.networks import apply_in_tiles, keep_intact
 from course_lib.restore.penalties import Penalty
 from course_lib.restore.photographs import Degradation, restore_photo
 from course_lib.restore.tiled_decoder import TiledDecoder
-from course_lib.restore.tiles import apply_in_tiles
 from course_lib.restore.variational import VariationalBayes
 
 __all__ = [

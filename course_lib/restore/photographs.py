@@ -3,7 +3,9 @@ r"""A photograph of any size and shape, restored: y = seen * ((k * x) at every s
 Its scene goes on beyond the border, so the convolution is not periodic. Hence x lives on a canvas
 that is larger by the reach of the kernel; what lies outside the photograph is not seen, and only
 there does the periodic blur of the canvas wrap around. A colour photograph is restored as three
-grey ones, see `colours`, since the priors know grey images.
+grey ones, (R + G + B) / 3 and two differences of colours, since the priors know grey images. The
+matrix is orthogonal but for a factor 1 / sqrt(3), so white noise of standard deviation sigma stays
+white, with sigma / sqrt(3) in all three.
 """
 
 import math
@@ -24,7 +26,10 @@ from course_lib.operators import (
     Inpainting,
     LinearOperator,
 )
-from course_lib.restore.colours import from_greys, to_greys
+
+OPPONENT_COLOURS = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]])
+OPPONENT_COLOURS = OPPONENT_COLOURS / OPPONENT_COLOURS.norm(dim=1, keepdim=True)  # orthogonal
+MIDDLE = torch.tensor([0.0, 0.5, 0.5]).view(3, 1, 1)  # equal colours have differences of mid grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,3 +183,15 @@ def restore_photo(
     greys, scale = (to_greys(photo), math.sqrt(3)) if len(photo) == 3 else (photo[None], 1.0)
     degradation = replace(degradation, sigma=degradation.sigma / scale)
     return method.restore(on_canvas(greys, degradation, method.stride), progress=progress)
+
+
+def to_greys(colours: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 1 h w"]:
+    """(R + G + B) / 3, and R - G and R + G - 2 B scaled alike and moved to the middle of [0, 1]."""
+    mixed = torch.einsum("ij,jhw->ihw", OPPONENT_COLOURS.to(colours) / math.sqrt(3), colours)
+    return (mixed + MIDDLE.to(colours))[:, None]
+
+
+def from_greys(greys: Float[Tensor, "3 1 h w"]) -> Float[Tensor, "3 h w"]:
+    """The colours again."""
+    mixed = greys[:, 0] - MIDDLE.to(greys)
+    return torch.einsum("ij,ihw->jhw", OPPONENT_COLOURS.to(greys) * math.sqrt(3), mixed)

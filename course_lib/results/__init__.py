@@ -5,7 +5,6 @@ Experiments (`course_lib/experiments/<slug>.py`) compute, `course results <chapt
 cheap.
 """
 
-from course_lib.results.comparison import Change, compare
 from course_lib.results.registry import (
     Experiment,
     budget,
@@ -14,7 +13,7 @@ from course_lib.results.registry import (
     experiments,
     machine,
 )
-from course_lib.results.result import Result, Results
+from course_lib.results.result import Change, Result, Results, compare
 from course_lib.results.storage import load_results, results_path, store_results, stored_names
 from course_lib.results.table import Table
 

@@ -1,12 +1,15 @@
-"""A measured number with its provenance, and the numbers of one chapter."""
+"""A measured number with its provenance, the numbers of one chapter, and what moved in them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
+from typing import Literal, NamedTuple
 
 from course_lib.project import CourseError
 from course_lib.results.table import Table, make_table
+
+Status = Literal["same", "moved", "new", "gone", "shown"]
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,30 @@ class Results(Mapping[str, Result]):
         values = [[lookup(name.format(row=r, column=c)) for c in columns] for r in rows]
         labels = list(rows.values()), list(columns.values())
         return make_table(values, *labels, fmt, best, missing)
+
+
+class Change(NamedTuple):
+    """One name of a chapter: what was stored, what was measured, and whether they agree."""
+
+    status: Status
+    stored: Result | None
+    measured: Result | None
+
+
+def compare(stored: Iterable[Result], measured: Iterable[Result]) -> list[Change]:
+    """What became of every name.
+
+    The status is "same", "moved", "new", "gone", or "shown" for what is not compared: a number
+    without a tolerance, or one that was stored at another budget.
+    """
+    old, new = ({result.name: result for result in results} for results in (stored, measured))
+    pairs = [(old.get(name), new.get(name)) for name in old | new]
+    return [Change(_status(*pair), *pair) for pair in pairs]
+
+
+def _status(old: Result | None, new: Result | None) -> Status:
+    if old is None or new is None:
+        return "new" if old is None else "gone"
+    if old.tolerance is None or old.budget != new.budget:
+        return "shown"
+    return "same" if old.agrees_with(new) else "moved"

@@ -2,7 +2,6 @@
 
 from course_lib.kernels.simplex import project_simplex
 from course_lib.solvers.accelerated import accelerated_gradient, continuation
-from course_lib.solvers.accelerated_proximal import accelerated_proximal_gradient
 from course_lib.solvers.batched_descent import LBFGS, Adam, minimise
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
 from course_lib.solvers.gradient import gradient_descent
@@ -13,7 +12,7 @@ from course_lib.solvers.parameter_choice import (
 )
 from course_lib.solvers.primal_dual import primal_dual_tv
 from course_lib.solvers.projection import project_box, project_consistent
-from course_lib.solvers.proximal import proximal_gradient
+from course_lib.solvers.proximal import accelerated_proximal_gradient, proximal_gradient
 from course_lib.solvers.solution import Solution
 from course_lib.solvers.tychonov import hessian_spectrum, tychonov
 from course_lib.solvers.wiener import wiener

@@ -1,7 +1,5 @@
 r"""Wiener's filter: the posterior mean of a stationary Gaussian image in white noise."""
 
-import math
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,7 +7,7 @@ from course_lib.fourier import squared_modulus
 from course_lib.protocols import Linear
 from course_lib.solvers.fourier_diagonal import fourier_diagonal, regularised_inverse
 from course_lib.solvers.solution import Solution
-from course_lib.validation import check_measurement
+from course_lib.validation import check_measurement, check_not_negative
 
 
 def wiener(
@@ -30,8 +28,7 @@ def wiener(
     """
     k = fourier_diagonal("wiener", op)
     check_measurement("wiener", op, y)
-    if not 0 <= sigma < math.inf:
-        raise ValueError(f"wiener: sigma must be a finite number >= 0, got {sigma}.")
+    check_not_negative("wiener", sigma=sigma)
     height, width = y.shape[-2:]
     if power_spectrum.shape[-2:] != (height, width // 2 + 1) or not (power_spectrum > 0).all():
         raise ValueError(

@@ -7,9 +7,15 @@ from torch.nn.functional import conv2d
 from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
 from course_lib.models.structured_vae import structured_vae
 from course_lib.operators import Denoising, bicubic_kernel, gaussian_kernel
-from course_lib.restore.colours import OPPONENT_COLOURS, from_greys, to_greys
 from course_lib.restore.penalties import Penalty
-from course_lib.restore.photographs import Degradation, on_canvas, restore_photo
+from course_lib.restore.photographs import (
+    OPPONENT_COLOURS,
+    Degradation,
+    from_greys,
+    on_canvas,
+    restore_photo,
+    to_greys,
+)
 from course_lib.restore.variational import VariationalBayes
 from course_lib.rng import generator_from, normal_like
 from course_lib.solvers import tychonov

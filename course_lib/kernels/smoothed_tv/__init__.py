@@ -1,6 +1,11 @@
 """Smoothed total variation: its value, its gradient, and a whole denoising descent."""
 
-from course_lib.kernels.smoothed_tv.denoise import Descent, momenta, smoothed_tv_denoise
-from course_lib.kernels.smoothed_tv.functions import smoothed_tv_grad, smoothed_tv_value
+from course_lib.kernels.smoothed_tv.functions import (
+    Descent,
+    momenta,
+    smoothed_tv_denoise,
+    smoothed_tv_grad,
+    smoothed_tv_value,
+)
 
 __all__ = ["Descent", "momenta", "smoothed_tv_denoise", "smoothed_tv_grad", "smoothed_tv_value"]
