@@ -38,6 +38,7 @@ def test_pairs_are_blurred_in_turn_and_scored_up_to_a_translation():
     assert (similarity > 0.9).all()  # a tap at the border may have wrapped around
 
 
+@pytest.mark.slow
 def test_measured_slopes_are_the_predicted_ones():
     found = {result.name: result.value for result in theorem("smoke")}
     assert found["least_eigenvalue"] > 0

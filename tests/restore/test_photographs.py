@@ -177,6 +177,7 @@ def test_super_resolution_has_the_size_of_the_scene(vae):
     assert found.estimate.shape == found.std.shape == (1, 18, 24)
 
 
+@pytest.mark.slow
 def test_tiles_leave_no_trace(vae):
     """The whole restoration, blurred and with unseen pixels, in one tile and in many.
 

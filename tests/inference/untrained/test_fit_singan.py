@@ -39,6 +39,7 @@ def mse(a, b):
     return (a - b).square().mean().item()
 
 
+@pytest.mark.slow
 def test_fixed_noise_draws_the_image(model):
     assert mse(model.reconstruct(), model.image) < 1e-3
     assert torch.equal(model.image, load_photo("coins", 32))
@@ -48,6 +49,7 @@ def test_fixed_noise_draws_the_image(model):
     assert mse(samples[0], samples[1]) > 1e-2
 
 
+@pytest.mark.slow
 def test_noise_follows_the_missing_detail(model):
     """a_n is a tenth of the root mean square of what the enlarged reconstruction lacks."""
     assert model.amplitudes[0] == 1
@@ -60,6 +62,7 @@ def test_noise_follows_the_missing_detail(model):
         x = model.refine(x, scale, torch.zeros_like(real))
 
 
+@pytest.mark.slow
 def test_history(model, lines):
     assert set(model.history) == {"distance", "penalty", "reconstruction"}
     for rows in model.history.values():
@@ -72,6 +75,7 @@ def test_history(model, lines):
     assert lines[2].startswith("scale 2, 32 x 32: root mean square error of the reconstruction 0.0")
 
 
+@pytest.mark.slow
 def test_statistics_of_samples(model):
     """Samples have the grey levels of the image: mean, spread, and that of differences."""
     samples = model.sample(16, generator=generator_from(2))
@@ -88,6 +92,7 @@ def test_statistics_of_samples(model):
     assert unordered[2:].min() > 2 * error.max()
 
 
+@pytest.mark.slow
 def test_finer_starts_change_less(model):
     """The spread of samples: most of it comes from the coarsest scale."""
     spread = [
@@ -98,6 +103,7 @@ def test_finer_starts_change_less(model):
     assert spread[1] > spread[2] > 0
 
 
+@pytest.mark.slow
 def test_redrawing_without_noise_returns_the_image(model):
     """psi_2 has learnt this image: as close as the reconstruction, within a factor of two."""
     redrawn = model.inject(model.image, 2)
@@ -108,12 +114,14 @@ def test_redrawing_without_noise_returns_the_image(model):
     assert mse(model.inject(other, 2), other) < 0.5 * mse(other, model.image)
 
 
+@pytest.mark.slow
 def test_the_model_is_ready_for_use(model):
     assert isinstance(model, SinGAN)
     assert not model.training
     assert not any(p.requires_grad or p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_super_resolution(model):
     large = singan_enlarge(model, model.image, 2)
     assert large.shape == (1, 1, 64, 64)
@@ -129,6 +137,7 @@ def test_super_resolution(model):
     assert singan_enlarge(model, two, 1.5, passes=3).shape == (2, 1, 48, 30)
 
 
+@pytest.mark.slow
 def test_harmonisation(model):
     composite = model.image.clone()
     composite[..., 10:18, 12:20] = 1 - composite[..., 10:18, 12:20]
@@ -193,6 +202,7 @@ def test_settings(name):
         AdversarialTraining(**{name: 0})
 
 
+@pytest.mark.slow
 def test_errors(model):
     with pytest.raises(TypeError, match="generator"):
         fit_singan(model.image, **QUICK, generator=None)
