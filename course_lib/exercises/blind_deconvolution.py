@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.exercises.property_check import expect_shape, property_check
-from course_lib.exercises.random_data import normal, uniform
+from course_lib.exercises.property_check import expect_shape, normal, property_check, uniform
 from course_lib.functionals import SmoothedTV
 from course_lib.kernels.simplex import project_simplex
 from course_lib.operators import Blur

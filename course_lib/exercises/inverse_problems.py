@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.exercises.property_check import expect_shape, property_check
-from course_lib.exercises.random_data import normal
+from course_lib.exercises.property_check import expect_shape, normal, property_check
 from course_lib.protocols import ImageMap, ImageSize
 from course_lib.rng import generator_from
 

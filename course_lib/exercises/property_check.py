@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
 
-from torch import Size, Tensor
+import torch
+from torch import Generator, Size, Tensor
 
 LIBRARIES = ("site-packages", "dist-packages", str(Path(__file__).parents[1]))
 
@@ -112,6 +113,16 @@ def expect_shape(answer: Tensor, shape: Size | tuple[int, ...], name: str = "the
     """
     if tuple(answer.shape) != tuple(shape):
         raise WrongAnswer(f"{name} has shape {tuple(answer.shape)} instead of {tuple(shape)}")
+
+
+def normal(generator: Generator, *shape: int) -> Tensor:
+    """Standard normal numbers."""
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def uniform(generator: Generator, *shape: int) -> Tensor:
+    """Numbers between 0 and 1, of uniform distribution."""
+    return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
 
 def _watched(argument: Any, calls: list[tuple[tuple, Any]]) -> Any:

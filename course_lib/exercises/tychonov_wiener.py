@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.fft import fftfreq, irfft2, rfft2, rfftfreq
 
-from course_lib.exercises.property_check import expect_shape, property_check
-from course_lib.exercises.random_data import normal
+from course_lib.exercises.property_check import expect_shape, normal, property_check
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.operators import Blur
 from course_lib.rng import generator_from

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from course_lib.exercises.property_check import expect_shape, property_check
-from course_lib.exercises.random_data import normal, uniform
+from course_lib.exercises.property_check import expect_shape, normal, property_check, uniform
 from course_lib.rng import generator_from
 
 

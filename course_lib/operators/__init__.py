@@ -6,7 +6,7 @@ from course_lib.operators.composition import Composition
 from course_lib.operators.compressed_sensing import CompressedSensing
 from course_lib.operators.deepinv import to_deepinv
 from course_lib.operators.denoising import Denoising
-from course_lib.operators.downsample import Downsampling, bicubic_downsampling
+from course_lib.operators.downsample import Downsampling, bicubic_downsampling, bicubic_upsampling
 from course_lib.operators.inpainting import Inpainting, central_hole
 from course_lib.operators.luminance import Luminance
 from course_lib.operators.measure import measure
@@ -25,7 +25,6 @@ from course_lib.operators.point_spread import (
 )
 from course_lib.operators.restricted_singular_values import restricted_singular_values
 from course_lib.operators.tomography import Tomography
-from course_lib.operators.upsample import bicubic_upsampling
 
 __all__ = [
     "MRI",

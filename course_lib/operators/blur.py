@@ -83,11 +83,7 @@ class BlurEach(Blur):
     All formulas are those of `Blur`, with one transfer function an image.
 
     Args:
-        kernel: (B, 1, h, w), as of `Blur`, for batches of B images.
-        img_size: (C, H, W) of one image, in pixels.
-
-    Raises:
-        ValueError: the kernels have another shape, are larger than the image, or not finite.
+        kernel: (B, 1, h, w), for batches of B images; otherwise as in `Blur`.
     """
 
     kernel: Float[Tensor, "b 1 h w"]

@@ -1,4 +1,4 @@
-"""Blur, then keep one pixel in s x s: the forward operator of super-resolution."""
+"""Blur, then keep one pixel in s x s: the operator of super-resolution, and cubic interpolation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,3 +122,16 @@ def bicubic_downsampling(
     channels, height, width = img_size
     kernel = wrap_kernel(bicubic_kernel(factor), (height, width)).to(device)
     return Downsampling((channels, height, width), factor, kernel, noise_model)
+
+
+def bicubic_upsampling(
+    y: Float[Tensor, "b c h w"], factor: int
+) -> Float[Tensor, "b c h_large w_large"]:
+    """factor^2 A^T y for bicubic `Downsampling` A: cubic interpolation of a periodic image.
+
+    The pixels of y are samples at (factor i, factor j) of the large grid, as A takes them.
+    """
+    channels, height, width = y.shape[1:]
+    size = (factor * height, factor * width)
+    kernel = factor**2 * wrap_kernel(bicubic_kernel(factor), size)
+    return Downsampling((channels, *size), factor, kernel=kernel).A_adjoint(y)

@@ -61,7 +61,6 @@ class MRI(LinearOperator):
                 f"MRI: expected coil_maps of shape (N, {size[0]}, {size[1]}), got "
                 f"{tuple(self.coil_maps.shape)}."
             )
-
         if self.coil_maps is not None and not self.coil_maps.isfinite().all():
             raise ValueError("MRI: coil_maps hold NaN or infinite values.")
 
@@ -98,12 +97,10 @@ class MRI(LinearOperator):
         if self.coil_maps is not None:
             u = self.coil_maps.to(u.dtype) * u.unsqueeze(-3)
         spectrum = fftshift(self._sampled.to(x.dtype) * fft2(u, norm="ortho"), dim=IMAGE_AXES)
-        coil_axes = 2 if self.coil_maps is None else 3
-        return torch.view_as_real(spectrum).movedim(-1, -1 - coil_axes)
+        return torch.view_as_real(spectrum).movedim(-1, -len(self.measurement_size))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        coil_axes = 2 if self.coil_maps is None else 3
-        parts = y.movedim(-1 - coil_axes, -1).contiguous()
+        parts = y.movedim(-len(self.measurement_size), -1).contiguous()
         spectrum = ifftshift(torch.view_as_complex(parts), dim=IMAGE_AXES)
         u = ifft2(self._sampled.to(y.dtype) * spectrum, norm="ortho")
         if self.coil_maps is not None:

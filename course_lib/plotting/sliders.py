@@ -95,8 +95,7 @@ def film(frames: Any, labels: Sequence[str], *, alt: str, caption: str) -> Slide
     Args:
         frames: at least two images in [0, 1] of one size, at most 512 pixels a side.
         labels: words below each of them, such as "after 20 steps".
-        alt: one sentence that replaces the pictures for a reader who cannot see them.
-        caption: the sentence below, plain text.
+        alt, caption: as in `compare`.
     Raises:
         ValueError: too few or different images, no alt text, no caption.
     """

@@ -25,10 +25,9 @@ class TiledDecoder(nn.Module):
     image: there is nothing to blend and no seam. What a gradient needs is computed again, tile by
     tile, when the gradient is taken, so that features are held for one tile at a time.
 
-    The distribution of an image is not cut into pieces, only the network's work is. Inference on
-    `TiledDecoder` is therefore inference on the whole image: one objective, one q, samples with the
-    right spread everywhere. What is left to grow with the image is q and L with their gradients:
-    about 700 bytes a pixel in a descent with `VBLE`, against 2500 without tiles.
+    Only the network's work is cut into pieces: inference is that on the whole image, with one q.
+    Memory grows with q, L and their gradients: about 700 bytes a pixel in a descent with `VBLE`,
+    against 2500 without tiles.
 
     Args:
         model: convolutional, as `conv_vae` or `structured_vae` build it.

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.batch import image_sides
+from course_lib.batch import image_sides, per_image
 from course_lib.finite_differences import laplacian_symbol
 from course_lib.fourier import squared_modulus
 from course_lib.protocols import Linear
@@ -65,4 +65,4 @@ def _positive_weights(lam: float | Tensor, y: Tensor) -> Tensor:
             f"tychonov: expected one lam, or one for each of the {len(y)} images, got shape "
             f"{tuple(weights.shape)}."
         )
-    return weights.reshape(-1, *[1] * (y.ndim - 1)) if weights.ndim else weights
+    return per_image(weights, y) if weights.ndim else weights
