@@ -19,13 +19,14 @@ def normal_like(x: Tensor, generator: Generator) -> Tensor:
     return draw.to(x.device)
 
 
-def check_generator(caller: str, generator: Generator | None) -> None:
-    """Refuse None, which would silently mean the global seed."""
+def check_generator(caller: str, generator: Generator | None) -> Generator:
+    """The generator; None, which would silently mean the global seed, is refused."""
     if not isinstance(generator, Generator):
         raise TypeError(
             f"{caller}: expected a torch.Generator, got {type(generator).__name__}. "
             "Use generator=torch.Generator().manual_seed(0)."
         )
+    return generator
 
 
 def generator_from(seed: int) -> Generator:

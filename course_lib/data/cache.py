@@ -171,7 +171,7 @@ def cached_images(
         with tqdm(total=missing, desc=name, unit=" images", disable=not progress) as bar:
             try:
                 for batch, part in zip(batches, made, strict=True):
-                    images[batch.start : batch.stop], done = part, batch.stop
+                    images[batch.start : batch.stop], done = np.asarray(part), batch.stop
                     if done % SHARD == 0:
                         _write(_shard_path(name, done - SHARD), images[done - SHARD : done])
                     bar.update(len(batch))

@@ -156,4 +156,5 @@ def _step(
 
 
 def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
-    return sum(w * slope for w, slope in zip(weights, slopes, strict=True) if w)
+    terms = (w * slope for w, slope in zip(weights, slopes, strict=True) if w)
+    return sum(terms, start=torch.zeros_like(slopes[0]))

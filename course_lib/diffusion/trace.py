@@ -64,7 +64,7 @@ def choose_trace(
     if n_probes == "exact":
         return ExactTrace(tuple(x.shape[1:]))
     if isinstance(n_probes, int):
-        check_generator("potential", generator)
+        generator = check_generator("potential", generator)
         return Hutchinson(rademacher(tuple(x.shape[1:]), n_probes, generator=generator))
     shape = n_probes.vectors.shape
     if shape[2:] != x.shape[1:] or shape[1] not in (1, len(x)):
@@ -76,7 +76,7 @@ def choose_trace(
 
 
 def rademacher(
-    img_size: tuple[int, ...], n_probes: int, *, generator: Generator | None
+    img_size: tuple[int, ...], n_probes: int, *, generator: Generator
 ) -> Float[Tensor, "k ..."]:
     """Probes of random signs (n_probes, *img_size): of all with E e e^T = I the least variance.
 

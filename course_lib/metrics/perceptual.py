@@ -115,7 +115,7 @@ def _model(net: str, random: bool, dtype: torch.dtype, device: torch.device) -> 
     package = _lpips_package()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # torchvision: 'pretrained' is old
-        torch.random.default_generator.manual_seed(RANDOM_SEED)  # of the fork
+        torch.default_generator.manual_seed(RANDOM_SEED)  # of the fork
         model = package.LPIPS(net=net, pnet_rand=random, verbose=False)
     return model.requires_grad_(False).to(device, dtype)
 

@@ -25,8 +25,8 @@ def make_torchvision_importable() -> None:
         return
     compiled = PathFinder.find_spec("_C", package.submodule_search_locations)
     try:
-        torch.ops.load_library(compiled.origin)
-    except (AttributeError, OSError):
+        torch.ops.load_library(str(compiled.origin) if compiled else "torchvision/_C")
+    except OSError:
         library = torch.library.Library("torchvision", "FRAGMENT")
         library.define(f"nms{SIGNATURE}")
         library.define(f"qnms{SIGNATURE}")

@@ -15,6 +15,15 @@ def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
 
 
+def scaled(layer: nn.Conv2d, weight: float, bias: float | None = None) -> nn.Conv2d:
+    """The layer, with its fresh weights scaled and every entry of its bias set, if one is given."""
+    with torch.no_grad():
+        layer.weight *= weight
+        if bias is not None and layer.bias is not None:
+            layer.bias.fill_(bias)
+    return layer
+
+
 class ResidualBlock(nn.Module):
     """x + conv(silu(conv(silu(x)))), close to the identity when training starts.
 
@@ -26,8 +35,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first, self.second = conv(channels, channels), conv(channels, channels)
-        self.second.weight.data *= 0.3
+        self.first = conv(channels, channels)
+        self.second = scaled(conv(channels, channels), 0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps of the same shape."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from course_lib.batch import per_image
-from course_lib.models.blocks import at_least_float32, check_multiple, check_shape, conv
+from course_lib.models.blocks import at_least_float32, check_multiple, check_shape, conv, scaled
 
 GROUPS = 8  # of channels that are normalised together
 FREQUENCIES = 32  # of the embedding of log(sigma) / 4: at most 2 radians in log(sigma), so that the
@@ -124,8 +124,8 @@ class UNet(nn.Module):
                 c = outputs
             if depth:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), conv(c, c)))
-        self.outlet = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), conv(c, image_channels))
-        nn.init.zeros_(self.outlet[-1].weight)
+        last = scaled(conv(c, image_channels), 0.0)
+        self.outlet = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """F(x, level), for levels (B,)."""
@@ -172,10 +172,9 @@ class NoiseBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()
-        self.first, self.second = conv(inputs, outputs), conv(outputs, outputs)
+        self.first, self.second = conv(inputs, outputs), scaled(conv(outputs, outputs), 0.0)
         self.norm, self.modulate = nn.GroupNorm(GROUPS, outputs), nn.Linear(width, 2 * outputs)
         self.skip = nn.Identity() if inputs == outputs else conv(inputs, outputs, 1)
-        nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Maps (B, outputs, h, w), for embeddings (B, width) of the noise level."""
@@ -190,8 +189,8 @@ class Attention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.ask, self.answer = conv(channels, 3 * channels, 1), conv(channels, channels, 1)
-        nn.init.zeros_(self.answer.weight)
+        self.ask = conv(channels, 3 * channels, 1)
+        self.answer = scaled(conv(channels, channels, 1), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps of the same shape."""

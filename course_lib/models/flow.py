@@ -15,6 +15,7 @@ Kingma & Dhariwal 2018, arXiv:1807.03039 (Glow).
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,7 @@ from course_lib.models.blocks import (
     check_multiple,
     check_shape,
     conv,
+    scaled,
 )
 from course_lib.models.flow_layers import (
     ActNorm,
@@ -36,7 +38,6 @@ from course_lib.models.flow_layers import (
     haar_inverse,
     network,
     shift_and_scale,
-    zeroed,
 )
 from course_lib.models.vae import gaussian, standard_normal
 from course_lib.rng import check_generator, normal_like
@@ -61,6 +62,7 @@ class SuperResolutionFlow(nn.Module):
         image_channels: 1 (grey) or 3 (colour).
     """
 
+    levels: Any  # nn.ModuleList of `Level`
     initialised: Tensor
 
     def __init__(
@@ -207,6 +209,8 @@ class Level(nn.Module):
     arXiv:2005.05650 (with networks).
     """
 
+    steps: Any  # nn.ModuleList of `GlowStep`
+
     def __init__(
         self, channels: int, *, lifting: int, steps: int, features: int, blocks: int, hidden: int
     ) -> None:
@@ -226,7 +230,7 @@ class Level(nn.Module):
             nn.SiLU(),
         )
         self.steps = nn.ModuleList(GlowStep(details, features, hidden) for _ in range(steps))
-        self.base = zeroed(conv(features, 2 * details))
+        self.base = scaled(conv(features, 2 * details), 0.0, 0.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(c, z, log |det d(c, z) / dx|), the last one (B,) in nats."""

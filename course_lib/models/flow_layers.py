@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from course_lib.batch import total
-from course_lib.models.blocks import at_least_float32, conv
+from course_lib.models.blocks import at_least_float32, conv, scaled
 
 COUPLING_REACH = 0.5  # largest |log-scale| of a coupling: scales lie in [0.607, 1.648]
 
@@ -136,15 +136,8 @@ def network(
         nn.ReLU(),
         conv(hidden, hidden, 1),
         nn.ReLU(),
-        zeroed(nn.Conv2d(hidden, outputs, 3, padding=1, padding_mode=border)),
+        scaled(nn.Conv2d(hidden, outputs, 3, padding=1, padding_mode=border), 0.0, 0.0),
     )
-
-
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with weights 0."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def shift_and_scale(output: Tensor, reach: float = COUPLING_REACH) -> tuple[Tensor, Tensor]:

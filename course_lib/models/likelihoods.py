@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import logsigmoid, silu, softplus
 
-from course_lib.models.blocks import Uncentre, at_least_float32, conv
+from course_lib.models.blocks import Uncentre, at_least_float32, conv, scaled
 from course_lib.models.vae import gaussian
 
 SMALLEST_STD = 0.5 / 255  # half a grey level of an image of 8 bits
@@ -26,9 +26,12 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.mean = nn.Sequential(nn.SiLU(), conv(inputs, channels), Uncentre())
         self.scale = nn.Sequential(
-            conv(inputs, 16), nn.SiLU(), conv(16, 16), nn.SiLU(), conv(16, channels)
+            conv(inputs, 16),
+            nn.SiLU(),
+            conv(16, 16),
+            nn.SiLU(),
+            scaled(conv(16, channels), 1.0, -2.0),
         )
-        self.scale[-1].bias.data.fill_(-2.0)
 
     def forward(self, features: Tensor) -> Normal:
         """p(x | z)."""
@@ -67,7 +70,7 @@ class DiscretisedLogistics(Distribution):
     different spacing for images of 5 bits, whose probabilities then sum to 1.03 (erratum R1).
     """
 
-    arg_constraints: ClassVar = {}
+    arg_constraints: ClassVar = {}  # pyright: ignore[reportAssignmentType]  # a property in torch
 
     def __init__(self, out: Tensor, channels: int, *, bits: int = 8) -> None:
         n = out.shape[1] // (1 + 3 * channels)

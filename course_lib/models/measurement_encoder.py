@@ -59,7 +59,8 @@ class MeasurementEncoder(nn.Module):
     ) -> Normal:
         """q(z_l | z_<l, y) for group `index`, whose maps are `state`."""
         seen = torch.cat([state, features[self.sides[index]]], dim=1)
-        return relative(*self.heads[index](seen).chunk(2, dim=1), prior)
+        mean, log_std = self.heads[index](seen).chunk(2, dim=1)
+        return relative(mean, log_std, prior)
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,17 @@ class MeasurementEncoderForm:
 
     def build(self) -> MeasurementEncoder:
         """An encoder with fresh weights, whose posteriors are the priors at first."""
-        inputs, side, _ = self.measurement_size
+        inputs, height, width = self.measurement_size
         encoder = Stages(
             self.channels,
             blocks=self.blocks,
             inputs=inputs,
-            side=side,
+            side=width,
             width=self.width,
             halves=self.halves,
             maps=self.maps,
         )
-        widths = {1: self.width}
+        widths, side = {1: self.width}, width
         for count, half in zip(self.channels, self.halves, strict=True):
             side = side // 2 if half else side
             widths[side] = count
@@ -105,6 +106,7 @@ class MeasurementEncoderForm:
         ]
         for head in heads:
             for parameter in head[-1].parameters():
-                parameter.data.zero_()  # a guess that is wrong and sure costs millions of nats
-        size = tuple(self.measurement_size)
-        return MeasurementEncoder(encoder, heads, sides=self.sides, measurement_size=size)
+                nn.init.zeros_(parameter)  # a guess that is wrong and sure costs millions of nats
+        return MeasurementEncoder(
+            encoder, heads, sides=self.sides, measurement_size=(inputs, height, width)
+        )

@@ -65,10 +65,11 @@ def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
 
 def load_pretrained(
     name: str, device: torch.device | str | None = None, *, folder: Path = WEIGHTS
-) -> nn.Module:
+) -> Any:
     """A trained model in evaluation mode, float32, with frozen parameters.
 
-    Parts that only training needs may be left out, and are None.
+    Its class is written in the card, so the type is Any. Parts that only training needs may be
+    left out, and are None.
 
     Args:
         name: one of `available()`.

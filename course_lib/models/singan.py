@@ -96,12 +96,10 @@ class SinGAN(nn.Module):
 
     def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
         """(height, width) of each scale for images whose finest scale has another size."""
+        (height, width), (last_height, last_width) = size, self.image_sizes[-1]
         return [
-            tuple(
-                max(1, round(side * new / last))
-                for side, new, last in zip(own, size, self.image_sizes[-1], strict=True)
-            )
-            for own in self.image_sizes
+            (max(1, round(h * height / last_height)), max(1, round(w * width / last_width)))
+            for h, w in self.image_sizes
         ]
 
     def noises(
@@ -118,7 +116,7 @@ class SinGAN(nn.Module):
 
         x is resized to the size of z.
         """
-        up = resize(x, tuple(z.shape[-2:]))
+        up = resize(x, size_of(z))
         return up + self.generators[scale](up + self.amplitudes[scale] * z)
 
     def draw(
@@ -157,7 +155,7 @@ class SinGAN(nn.Module):
             TypeError: no torch.Generator.
         """
         check_generator("SinGAN.sample", generator)
-        size = tuple(self.image.shape[-2:]) if size is None else size
+        size = size_of(self.image) if size is None else size
         if min(size) < 1:
             raise ValueError(f"SinGAN.sample: expected a positive (height, width), got {size}.")
         if start_scale:
@@ -198,7 +196,7 @@ class SinGAN(nn.Module):
                 f"{start_scale}. Only sample() starts at 0, from noise alone."
             )
         self.check_channels(image)
-        sizes = self.sizes(tuple(image.shape[-2:]))
+        sizes = self.sizes(size_of(image))
         coarse = resize(unit_to_signed(image), sizes[start_scale - 1])
         noises = self.noises(len(image), sizes[start_scale:], generator)
         return signed_to_unit(self.draw(noises, coarse, first=start_scale))
@@ -259,14 +257,21 @@ def gradient_penalty(
 def pyramid_sizes(size: tuple[int, int], scales: int, min_side: int) -> list[tuple[int, int]]:
     """Sides in geometric progression, rounded: from a shorter side of min_side up to `size`."""
     if scales == 1:
-        return [tuple(size)]
+        return [size]
     shrink = (min_side / min(size)) ** (1 / (scales - 1))
-    return [tuple(round(side * shrink**k) for side in size) for k in reversed(range(scales))]
+    height, width = size
+    factors = [shrink**k for k in reversed(range(scales))]
+    return [(round(height * factor), round(width * factor)) for factor in factors]
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """(height, width) of images (..., H, W)."""
+    return x.shape[-2], x.shape[-1]
 
 
 def resize(x: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c H W"]:
     """Bicubic interpolation, with a filter as wide as needed where it shrinks."""
-    if tuple(x.shape[-2:]) == tuple(size):
+    if size_of(x) == tuple(size):
         return x
     return interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
 

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.blocks import ResidualBlock, conv, down_stage, up_stage
+from course_lib.models.blocks import ResidualBlock, conv, down_stage, scaled, up_stage
 from course_lib.models.hvae import HVAE
 from course_lib.models.likelihoods import GaussianHead
 from course_lib.models.top_down import Group, GroupNetworks, TopDown, Widths, parse_blocks
@@ -122,29 +123,24 @@ def _group(
     side: int, mixin: int | None, width: int, latents: int, enlarge: nn.Module | None, scale: float
 ) -> Group:
     """Heads of one or two layers; what is added to the maps starts at zero, but for latents."""
-    z_proj = conv(latents, width, 1)
+    z_proj = scaled(conv(latents, width, 1), scale, 0.0)
     if side == 1:
         middle, size, foreseen, resnet = VECTOR_PRIOR, 1, 0, nn.Identity()
     else:
         middle, size, foreseen, resnet = width // 2, 3, width, ResidualBlock(width)
-        for parameter in resnet.second.parameters():
-            parameter.data.zero_()
-    z_proj.weight.data *= scale
-    z_proj.bias.data.zero_()
+        scaled(resnet.second, 0.0, 0.0)
     prior = nn.Sequential(
         nn.SiLU(),
         conv(width, middle, size),
         nn.SiLU(),
-        conv(middle, 2 * latents + foreseen, size),
+        scaled(conv(middle, 2 * latents + foreseen, size), 0.0, 0.0),
     )
-    for parameter in prior[-1].parameters():
-        parameter.data.zero_()
     enc = posterior_head(side, width, latents)
     networks = GroupNetworks(enc, prior, z_proj, resnet, enlarge)
     return Group(side, mixin, networks, width=width, latents=latents, residual=True)
 
 
-def posterior_head(side: int, width: int, latents: int, middle: int | None = None) -> nn.Module:
+def posterior_head(side: int, width: int, latents: int, middle: int | None = None) -> nn.Sequential:
     """From the maps and the features of an image (2 width) to mean and log std (2 latents)."""
     if side == 1:
         return nn.Sequential(nn.SiLU(), conv(2 * width, 2 * latents, 1))
@@ -162,14 +158,17 @@ def start_from_vae(model: HVAE, vae: VAE) -> None:
     Raises:
         ValueError: the groups do not add up to d from behind.
     """
-    _, *stages, _, to_maps = vae.encoder[0]
-    _, _, to_width, _, to_latent = vae.encoder[1:]
-    for mine, theirs in zip(model.encoder.stages, stages, strict=True):
+    encoder: Any = model.encoder
+    flat_encoder: Any = vae.encoder
+    flat_decoder: Any = vae.decoder
+    _, *stages, _, to_maps = flat_encoder[0]
+    _, _, to_width, _, to_latent = flat_encoder[1:]
+    for mine, theirs in zip(encoder.stages, stages, strict=True):
         mine.load_state_dict(theirs.state_dict())
-    model.encoder.gather[1].load_state_dict(to_maps.state_dict())
-    model.encoder.gather[4].load_state_dict(to_width.state_dict())
+    encoder.gather[1].load_state_dict(to_maps.state_dict())
+    encoder.gather[4].load_state_dict(to_width.state_dict())
 
-    from_latent, _, to_grid, _, maps = vae.decoder
+    from_latent, _, to_grid, _, maps = flat_decoder
     groups = model.decoder.dec_blocks
     vector, width = [group for group in groups if group.side == 1], groups[0].width
     model.decoder.bias_xs[0].copy_(from_latent.bias[None, :, None, None])
@@ -194,6 +193,8 @@ def start_from_vae(model: HVAE, vae: VAE) -> None:
     for mine, theirs in zip(grid[4:], maps[:depth], strict=True):
         mine.load_state_dict(theirs.state_dict())
     stages = [group.enlarge for group in groups if group.side > 1 and group.enlarge is not None][1:]
-    stages += [*model.decoder.tail, *model.decoder.out_net.mean[:2]]
+    tail: Any = model.decoder.tail
+    head: Any = model.decoder.out_net
+    stages += [*tail, *head.mean[:2]]
     for mine, theirs in zip(stages, maps[depth:-1], strict=True):
         mine.load_state_dict(theirs.state_dict())

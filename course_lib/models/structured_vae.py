@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, pad, silu
 
 from course_lib.kernels.banded_cholesky import BandedCholesky, causal_offsets
-from course_lib.models.blocks import at_least_float32, conv
+from course_lib.models.blocks import at_least_float32, conv, scaled
 from course_lib.models.vae import VAE
 from course_lib.models.vae_networks import conv_vae
 
@@ -83,9 +83,7 @@ class PrecisionHead(nn.Module):
         self.from_fine = conv(fine + 1, width)
         self.from_coarse = nn.Sequential(conv(coarse, 2 * width), nn.SiLU(), conv(2 * width, width))
         self.hidden = conv(width, width)
-        self.last = conv(width, 1 + len(self.offsets), 1)
-        self.last.weight.data.zero_()
-        self.last.bias.data.zero_()
+        self.last = scaled(conv(width, 1 + len(self.offsets), 1), 0.0, 0.0)
 
     def forward(self, mean: Tensor, fine: Tensor, coarse: Tensor) -> BandedCholesky:
         """L."""
@@ -119,6 +117,8 @@ class StructuredVAE(VAE):
     Source: Dorta, Vicente, Agapito, Campbell & Simpson 2018, arXiv:1802.07079 and
     arXiv:1804.01050.
     """
+
+    decoder: nn.Sequential
 
     def __init__(self, vae: VAE, head: PrecisionHead) -> None:
         super().__init__(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,9 +127,12 @@ class TopDown(nn.Module):
         tail: from the finest maps to features of the image's size, deterministically.
     """
 
+    dec_blocks: Any  # nn.ModuleList of groups
+    bias_xs: Any  # nn.ParameterList
+
     def __init__(
         self,
-        groups: Sequence[nn.Module],
+        groups: Sequence[Any],
         widths: Widths,
         out_net: nn.Module,
         *,

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
-from course_lib.models.blocks import ResidualBlock, check_multiple, conv
+from course_lib.models.blocks import ResidualBlock, check_multiple, conv, scaled
 from course_lib.models.vae import VAE
 from course_lib.models.vae_networks import conv_vae
 
@@ -26,9 +26,8 @@ class PartialNonLocal(nn.Module):
         super().__init__()
         inner = max(channels // 2, 1)
         self.query, self.key = conv(channels, inner, 1), conv(channels, inner, 1)
-        self.value, self.back = conv(channels, inner, 1), conv(inner, channels, 1)
-        nn.init.zeros_(self.back.weight)
-        nn.init.zeros_(self.back.bias)
+        self.value = conv(channels, inner, 1)
+        self.back = scaled(conv(inner, channels, 1), 0.0, 0.0)
         self.refine = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
     def attention(

@@ -56,7 +56,8 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.latent_shape, self.img_size = tuple(latent_shape), tuple(img_size)
+        c, h, w = img_size
+        self.latent_shape, self.img_size = tuple(latent_shape), (c, h, w)
         self.register_buffer("noise_std", torch.tensor(float(noise_std)))
 
     def encode(self, x: Float[Tensor, "batch c h w"]) -> Normal:

@@ -29,7 +29,7 @@ def conv_vae(
         encoder(channels, 2 * latent_channels, blocks=blocks, inputs=c),
         decoder(channels, latent_channels, blocks=blocks, outputs=c, tail=tail),
         latent_shape=(latent_channels, height // stride, width // stride),
-        img_size=tuple(img_size),
+        img_size=img_size,
     )
 
 
@@ -61,7 +61,7 @@ def compact_vae(
             decoder(channels, maps, blocks=blocks, outputs=c, tail=tail),
         ),
         latent_shape=(latent_dim,),
-        img_size=tuple(img_size),
+        img_size=img_size,
     )
 
 
@@ -90,5 +90,5 @@ def linear_vae(*, latent_dim: int, img_size: tuple[int, int, int]) -> VAE:
         LinearEncoder(n, latent_dim),
         nn.Sequential(nn.Linear(latent_dim, n), nn.Unflatten(1, tuple(img_size))),
         latent_shape=(latent_dim,),
-        img_size=tuple(img_size),
+        img_size=img_size,
     )

@@ -5,7 +5,7 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, pad
 
-from course_lib.models.blocks import conv
+from course_lib.models.blocks import conv, scaled
 from course_lib.models.hvae import HVAE
 from course_lib.models.likelihoods import LogisticsHead
 from course_lib.models.top_down import Group, GroupNetworks, TopDown, Widths, parse_blocks
@@ -30,12 +30,10 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         size = 3 if side > 2 else 1
-        self.c1 = conv(inputs, middle, 1)
-        self.c2, self.c3 = conv(middle, middle, size), conv(middle, middle, size)
-        self.c4 = conv(middle, outputs, 1)
-        for layer in self.children():
-            layer.bias.data.zero_()
-        self.c4.weight.data *= scale
+        self.c1 = scaled(conv(inputs, middle, 1), 1.0, 0.0)
+        self.c2 = scaled(conv(middle, middle, size), 1.0, 0.0)
+        self.c3 = scaled(conv(middle, middle, size), 1.0, 0.0)
+        self.c4 = scaled(conv(middle, outputs, 1), scale, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, outputs, h, w)."""
@@ -68,8 +66,7 @@ class BottomUp(nn.Module):
         super().__init__()
         self.widths = {int(side): width for side, width in widths.items()}
         self.stages = parse_blocks(blocks)
-        self.in_conv = conv(inputs, self.widths[self.stages[0][0]])
-        self.in_conv.bias.data.zero_()
+        self.in_conv = scaled(conv(inputs, self.widths[self.stages[0][0]]), 1.0, 0.0)
         scale = 1 / math.sqrt(len(self.stages))
         self.enc_blocks = nn.ModuleList(
             Residual(w := self.widths[side], int(w * shrink), w, side=side, scale=scale)
@@ -118,13 +115,10 @@ def vdvae(
     for side, mixin in stages:
         width = widths[str(side)]
         middle = int(width * shrink)
-        z_proj = conv(latents, width, 1)
-        z_proj.bias.data.zero_()
-        z_proj.weight.data *= scale
         networks = GroupNetworks(
             enc=Bottleneck(2 * width, middle, 2 * latents, side=side),
             prior=Bottleneck(width, middle, 2 * latents + width, side=side, scale=0.0),
-            z_proj=z_proj,
+            z_proj=scaled(conv(latents, width, 1), scale, 0.0),
             resnet=Residual(width, middle, width, side=side, scale=scale),
         )
         groups.append(Group(side, mixin, networks, width=width, latents=latents, bounded=False))

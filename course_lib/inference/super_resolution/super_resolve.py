@@ -18,7 +18,10 @@ from course_lib.rng import check_generator
 class LatentEncoder(Protocol):
     """q(z_<k | y) of the first k groups of an HVAE; `MeasurementEncoder` is one."""
 
-    k: int
+    @property
+    def k(self) -> int:
+        """Number of groups."""
+        ...
 
     def features(self, y: Tensor) -> dict[int, Tensor]:
         """Feature maps of the measurements, by the side of the groups that use them."""

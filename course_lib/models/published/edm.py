@@ -126,7 +126,7 @@ def load_edm(path: Path, *, label: int | None = None) -> SignedRange:
     unknown = sorted(options.keys() - SongUNetForm.__dataclass_fields__.keys())
     if unknown:
         raise CourseError(f"{path} was made with options that are not known here: {unknown}.")
-    if bool(classes) != (label is not None) or (classes and not 0 <= label < classes):
+    if not (label is None if not classes else label in range(classes)):
         wanted = f"a label from 0 to {classes - 1}" if classes else "no label: it has no classes"
         raise CourseError(f"{path} needs {wanted}, got {label}.")
     form = SongUNetForm(**options)

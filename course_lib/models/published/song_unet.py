@@ -126,6 +126,8 @@ class SongUNet(nn.Module):
         """The raw output for noise levels (B,); with classes, for their labels (B, classes)."""
         noise = self.map_noise(level)
         if self.map_label is not None:
+            if labels is None:
+                raise ValueError("SongUNet: this network was trained with classes: pass labels.")
             noise = noise + self.map_label(labels * math.sqrt(self.map_label.in_features))
         noise = silu(self.map_layer1(silu(self.map_layer0(noise))))
         bridges, beside = [], x

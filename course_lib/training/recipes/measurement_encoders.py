@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from course_lib.inference import latent_divergence, super_resolve
 from course_lib.metrics import average_pairwise_distance, lr_psnr, psnr
@@ -50,7 +50,7 @@ class LatentDivergence(Objective):
         figures = {f"group_{index}": part for index, part in enumerate(nats.detach())}
         return nats.sum(), figures
 
-    def preview(self, model: nn.Module) -> Tensor:
+    def preview(self, model: MeasurementEncoder) -> Tensor:
         """Eight held-out images, what was measured of them, and five draws for each."""
         shown = self.held_out[:8]
         y = self.op(shown, generator=generator_from(1))
@@ -61,11 +61,13 @@ class LatentDivergence(Objective):
         return torch.cat([shown, self.op.A_dagger(y), *drawn])
 
 
-def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], dict[str, Figure]]:
+def evaluator(
+    prior: str, op: LinearOperator
+) -> Callable[[MeasurementEncoder, Dataset], dict[str, Figure]]:
     """Divergence on held-out images; fidelity, consistency and diversity of four draws each."""
 
     @torch.no_grad()
-    def evaluate(model: nn.Module, held_out: Dataset) -> dict[str, Figure]:
+    def evaluate(model: MeasurementEncoder, held_out: Dataset) -> dict[str, Figure]:
         hvae = load_pretrained(prior)
         x = held_out[torch.arange(len(held_out))]
         y = op(x, generator=generator_from(1))
@@ -91,7 +93,8 @@ def evaluator(prior: str, op: LinearOperator) -> Callable[[nn.Module, Dataset], 
 def start_from_prior(model: MeasurementEncoder, hvae: HVAE) -> None:
     """Where the measurement has the size of the image, maps begin as those of the image."""
     if model.measurement_size == hvae.img_size:
-        model.encoder.stages.load_state_dict(hvae.encoder.stages.state_dict())
+        stages = hvae.encoder.get_submodule("stages")
+        model.encoder.get_submodule("stages").load_state_dict(stages.state_dict())
 
 
 def encoder_recipe(
@@ -106,10 +109,6 @@ def encoder_recipe(
 ) -> Recipe:
     """An encoder for one operator; k is the number of groups that it tells."""
     prior = f"hvae_{world}64"
-
-    def start(model: nn.Module) -> None:
-        start_from_prior(model, load_pretrained(prior))
-
     return Recipe(
         name=name,
         description=description,
@@ -126,7 +125,7 @@ def encoder_recipe(
         objective=lambda model, held_out: LatentDivergence(model, held_out, prior=prior, op=op),
         evaluate=evaluator(prior, op),
         settings=Settings(steps=steps, batch_size=32, clip_norm=100.0),
-        start=start,
+        start=lambda model: start_from_prior(model, load_pretrained(prior)),
     )
 
 

@@ -25,7 +25,7 @@ class ResidualLikelihood(Objective):
             getattr(model, part).load_state_dict(getattr(vae, part).state_dict())
             getattr(model, part).requires_grad_(False)
         model.noise_std.copy_(vae.noise_std)
-        torch.nn.init.constant_(model.head.last.bias[:1].detach(), -vae.noise_std.log().item())
+        model.head.last.state_dict()["bias"][:1] = -vae.noise_std.log()
         self.model, self.held_out = model, held_out
 
     def loss(
