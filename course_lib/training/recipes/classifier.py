@@ -10,7 +10,7 @@ from course_lib.operators import bicubic_downsampling
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, images_of
 from course_lib.training.settings import Settings
 
 FACTORS = (1, 2, 4, 8, 16)
@@ -64,9 +64,7 @@ CLASSIFIER_RECIPES = [
         description="Reader of plates: log p(character | y) at resolutions 1/1 to 1/16",
         architecture="PlateReader",
         arguments={"channels": [32, 64, 96, 128]},
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 2000),
+        **images_of("plates", 2000),
         objective=CrossEntropy,
         evaluate=evaluate,
         settings=Settings(steps=2500, batch_size=64),

@@ -14,7 +14,7 @@ from course_lib.models.denoiser import PreconditionedDenoiser
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, images_of
 from course_lib.training.settings import Settings
 
 NOISE = (-0.8, 1.5)  # mean and standard deviation of log(sigma / data_std) in training
@@ -156,9 +156,7 @@ DIFFUSION_RECIPES = [
         settings=Settings(steps=6000, batch_size=32),
         mean=0.477,
         std=0.210,
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 256),
+        **images_of("plates", 256),
     ),
     diffusion_recipe(
         "diffusion_portraits32",
@@ -166,8 +164,6 @@ DIFFUSION_RECIPES = [
         settings=Settings(steps=8000, batch_size=32),
         mean=0.516,
         std=0.196,
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 256),
+        **images_of("portraits", 256),
     ),
 ]

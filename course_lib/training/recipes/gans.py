@@ -18,7 +18,7 @@ from course_lib.protocols import Batch, Dataset
 from course_lib.rng import generator_from
 from course_lib.solvers import LBFGS
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, images_of
 from course_lib.training.settings import Settings
 
 INVERTED = 16  # held-out images that are looked for in the range
@@ -151,9 +151,7 @@ GAN_RECIPES = [
         "gan_plates64",
         "GAN of plates",
         arguments={"latent_dim": 64},
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 2000),
+        **images_of("plates", 2000),
         settings=settings(8000),
         evaluate=evaluate_plates,
     ),
@@ -161,9 +159,7 @@ GAN_RECIPES = [
         "gan_portraits64",
         "GAN of portraits",
         arguments={"latent_dim": 64},
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 512),
+        **images_of("portraits", 512),
         settings=settings(5000),
     ),
     gan_recipe(
@@ -179,9 +175,7 @@ GAN_RECIPES = [
         "gan_plates64_conditional",
         "GAN of plates that is told which character to draw",
         arguments={"latent_dim": 64, "classes": 36},
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 2000),
+        **images_of("plates", 2000),
         settings=settings(2000),
         evaluate=evaluate_plates,
         left_out=("discriminator",),

@@ -1,7 +1,5 @@
 """Hierarchical VAEs of portraits and plates."""
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
@@ -15,7 +13,7 @@ from course_lib.models.vae import reparameterise
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of, images_of
 from course_lib.training.settings import Settings
 
 OPENING = {8: 0.02, 16: 0.1}  # part of the training after which groups begin to open
@@ -171,26 +169,19 @@ def evaluate_plates(model: HVAE, held_out: Dataset) -> dict[str, Figure]:
 GROUPS = {"portraits": {"1": 6, "8": 8, "16": 4}, "plates": {"1": 4, "8": 8, "16": 4}}
 
 
-def hvae_recipe(world: str, noise_floor: float, **changes: Any) -> Recipe:
+def hvae_recipe(world: str, noise_floor: float) -> Recipe:
     """Groups at 1 x 1, which begin as the latent of the compact VAE, and finer ones."""
     return Recipe(
         name=f"hvae_{world}64",
         description=f"Hierarchical VAE of {world}, grown out of vae_{world}64_compact",
         architecture="stacked_vae",
-        arguments={
-            "dec_blocks": "1x10,8m1,8x1,16m8",
-            "latents": GROUPS[world],
-        },
-        data=world,
-        held_out=(world, 512),
+        arguments={"dec_blocks": "1x10,8m1,8x1,16m8", "latents": GROUPS[world]},
+        **images_of(world, 512),
+        settings=Settings(steps=4000, batch_size=64),
         objective=lambda model, held_out: CoarseFirst(model, held_out, noise_floor=noise_floor),
         evaluate=evaluate_plates if world == "plates" else evaluate,
         start=lambda model: start_from_vae(model, load_pretrained(f"vae_{world}64_compact")),
-        **changes,
     )
 
 
-HVAE_RECIPES = [
-    hvae_recipe("portraits", 0.03, n_images=10_000, settings=Settings(steps=4000, batch_size=64)),
-    hvae_recipe("plates", 0.05, n_images=64_000, settings=Settings(steps=4000, batch_size=64)),
-]
+HVAE_RECIPES = [hvae_recipe("portraits", 0.03), hvae_recipe("plates", 0.05)]

@@ -20,8 +20,8 @@ from course_lib.operators import (
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.hvaes import GROUPS, HVAE_RECIPES
-from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
+from course_lib.training.recipes.hvaes import GROUPS
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of, images_of
 from course_lib.training.settings import Settings
 
 IMG_SIZE = (1, 64, 64)
@@ -119,9 +119,7 @@ def encoder_recipe(
             "latents": GROUPS[world],
             **form,
         },
-        data=world,
-        n_images=next(recipe.n_images for recipe in HVAE_RECIPES if recipe.data == world),
-        held_out=(world, 256),
+        **images_of(world, 256),
         objective=lambda model, held_out: LatentDivergence(model, held_out, prior=prior, op=op),
         evaluate=evaluator(prior, op),
         settings=Settings(steps=steps, batch_size=32, clip_norm=100.0),

@@ -10,6 +10,8 @@ from course_lib.protocols import Dataset
 from course_lib.training.objective import Objective
 from course_lib.training.settings import Settings
 
+N_IMAGES = {"plates": 64_000, "portraits": 10_000}
+
 
 class Figure(NamedTuple):
     """One measured number of a card."""
@@ -23,6 +25,11 @@ class Figure(NamedTuple):
 def figures_of(found: Mapping[str, tuple[float, str]], n: int) -> dict[str, Figure]:
     """Values and units, as measured on n held-out images."""
     return {key: Figure(value, unit, "held-out images", n) for key, (value, unit) in found.items()}
+
+
+def images_of(world: str, n_held_out: int) -> dict[str, Any]:
+    """Fields of a recipe that learns from grey plates or portraits."""
+    return {"data": world, "n_images": N_IMAGES[world], "held_out": (world, n_held_out)}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from course_lib.models.vae import gaussian, reparameterise
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from, normal_like
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of, images_of
 from course_lib.training.settings import Settings
 
 
@@ -85,37 +85,23 @@ def structured_recipe(name: str, description: str, *, base: str, **changes: Any)
     )
 
 
-PORTRAITS = {"data": "portraits", "n_images": 10_000, "held_out": ("portraits", 512)}
-PHOTOS = {"data": "bsds500", "n_images": 60_000, "held_out": ("photos", 96)}
-OF_PHOTOS = {"latent_channels": 32, "tail": 24}
+DATA = {
+    "portraits": images_of("portraits", 512),
+    "photos": {"data": "bsds500", "n_images": 60_000, "held_out": ("photos", 96)},
+}
+SIZES = {"portraits": {}, "photos": {"latent_channels": 32, "tail": 24}}
 
 STRUCTURED_VAE_RECIPES = [
     structured_recipe(
-        "structured_vae_portraits64",
-        "vae_portraits64 with correlated noise, 5 x 5 neighbours",
-        base="vae_portraits64",
-        arguments={"radius": 2},
-        **PORTRAITS,
-    ),
-    structured_recipe(
-        "structured_vae_photos64",
-        "vae_photos64 with correlated noise, 5 x 5 neighbours",
-        base="vae_photos64",
-        arguments={"radius": 2, **OF_PHOTOS},
-        **PHOTOS,
-    ),
-    structured_recipe(
-        "diagonal_vae_portraits64",
-        "vae_portraits64 with a variance for each pixel",
-        base="vae_portraits64",
-        arguments={"radius": 0},
-        **PORTRAITS,
-    ),
-    structured_recipe(
-        "diagonal_vae_photos64",
-        "vae_photos64 with a variance for each pixel",
-        base="vae_photos64",
-        arguments={"radius": 0, **OF_PHOTOS},
-        **PHOTOS,
-    ),
+        f"{kind}_vae_{world}64",
+        f"vae_{world}64 with {noise}",
+        base=f"vae_{world}64",
+        arguments={"radius": radius, **SIZES[world]},
+        **DATA[world],
+    )
+    for kind, noise, radius in (
+        ("structured", "correlated noise, 5 x 5 neighbours", 2),
+        ("diagonal", "a variance for each pixel", 0),
+    )
+    for world in DATA
 ]

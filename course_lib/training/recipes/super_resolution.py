@@ -14,7 +14,7 @@ from course_lib.operators import bicubic_downsampling
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.objective import Objective
-from course_lib.training.recipes.recipe import Figure, Recipe
+from course_lib.training.recipes.recipe import Figure, Recipe, images_of
 from course_lib.training.settings import Settings
 
 FACTORS = (4, 8, 16)
@@ -162,9 +162,7 @@ def regression_recipe(factor: int, steps: int) -> Recipe:
         description=f"SRResNet of portraits, from 1/{factor} of the resolution",
         architecture="SRResNet",
         arguments={"factor": factor, "channels": 48, "blocks": 6},
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 256),
+        **images_of("portraits", 256),
         objective=SquaredError,
         evaluate=evaluate_regression,
         settings=Settings(steps=steps, batch_size=16),
@@ -177,9 +175,7 @@ SUPER_RESOLUTION_RECIPES = [
         description="Conditional flow of portraits, from 1/2 to 1/16 of the resolution",
         architecture="SuperResolutionFlow",
         arguments={"steps": [4, 8, 10, 10], "features": 32, "blocks": 3, "hidden": 32},
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 256),
+        **images_of("portraits", 256),
         objective=NegativeLogLikelihood,
         evaluate=evaluate_flow,
         settings=Settings(steps=3500, batch_size=16),

@@ -10,7 +10,7 @@ from course_lib.models.vae import VAE
 from course_lib.protocols import Dataset
 from course_lib.rng import generator_from
 from course_lib.training.elbo import NegativeElbo
-from course_lib.training.recipes.recipe import Figure, Recipe, figures_of
+from course_lib.training.recipes.recipe import Figure, Recipe, figures_of, images_of
 from course_lib.training.settings import Settings
 
 
@@ -63,9 +63,7 @@ VAE_RECIPES = [
         "Fully convolutional VAE of plates",
         architecture="conv_vae",
         arguments={"channels": [32, 64, 96], "latent_channels": 16},
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 512),
+        **images_of("plates", 512),
         settings=Settings(steps=3500, batch_size=16),
     ),
     vae_recipe(
@@ -73,9 +71,7 @@ VAE_RECIPES = [
         "Fully convolutional VAE of portraits",
         architecture="conv_vae",
         arguments={"channels": [32, 64, 96], "latent_channels": 16},
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 512),
+        **images_of("portraits", 512),
         settings=Settings(steps=3500, batch_size=16),
     ),
     vae_recipe(
@@ -83,9 +79,7 @@ VAE_RECIPES = [
         "VAE of plates with one latent vector of 32 numbers, decoder noise 0.08 at least",
         architecture="compact_vae",
         arguments={"channels": [32, 64, 96], "latent_dim": 32, "width": 512},
-        data="plates",
-        n_images=64_000,
-        held_out=("plates", 512),
+        **images_of("plates", 512),
         noise_floor=0.08,
         settings=Settings(steps=6500, batch_size=16),
     ),
@@ -94,9 +88,7 @@ VAE_RECIPES = [
         "VAE of portraits with one latent vector of 48 numbers",
         architecture="compact_vae",
         arguments={"channels": [32, 64, 96], "latent_dim": 48, "width": 512},
-        data="portraits",
-        n_images=10_000,
-        held_out=("portraits", 512),
+        **images_of("portraits", 512),
         settings=Settings(steps=5000, batch_size=16),
     ),
 ]
