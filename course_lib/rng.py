@@ -43,7 +43,7 @@ def counter_uniform(seed: int, index: Tensor, n: int, *, stream: int = 0) -> Ten
     Args:
         seed: names the whole set.
         index: (B,) non-negative integers, which rows.
-        n: how many numbers a row; the first ones do not depend on n.
+        n: number of values a row; the first ones do not depend on n.
         stream: independent draws for another purpose.
 
     Returns:

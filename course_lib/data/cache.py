@@ -141,7 +141,7 @@ def cached_images(
 
     Args:
         name: the entry in the cache; it must change whenever `make` would give other images.
-        n: how many images; the first ones must not depend on n.
+        n: number of images; the first ones must not depend on n.
         img_size: (C, H, W) of one image.
         make: a range of at most 64 indices to images, (len, C, H, W) uint8.
         n_jobs: workers that call `make`.

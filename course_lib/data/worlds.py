@@ -52,7 +52,7 @@ def load_world(
         name: "portraits", "portraits_colour" or "plates" (rendered, then cached), "photos" (test
             only), or one of the real sets of `course_lib.data.real`.
         split: "train", "validation" or "test": of a rendered world, the seeds 0, 1 and 2.
-        n: how many; by default 20,000 to train, 2000 otherwise, and all of a real set.
+        n: number of images; by default 20,000 to train, 2000 otherwise, and all of a real set.
         seed: of a rendered world, instead of the split's own; of crops, which ones.
         root: the folder of a real set.
         n_jobs: workers that render or decode.

@@ -34,7 +34,7 @@ class Gaussian(NamedTuple):
     covariance: Float[Tensor, "*batch 36 36"]
 
 
-def naturalness(estimate: Tensor) -> Float[Tensor, "batch"]:
+def naturalness(estimate: Tensor) -> Float[Tensor, "b"]:
     """Distance of each image to pristine photographs, sqrt(d^T ((S + S0) / 2)^-1 d).
 
     Here d = m - m0; m and S are the mean and covariance of the 36 features over the image's
@@ -57,7 +57,7 @@ def naturalness(estimate: Tensor) -> Float[Tensor, "batch"]:
     return squared.flatten().sqrt().to(estimate.dtype)
 
 
-def patch_features(images: Tensor) -> Float[Tensor, "batch patches 36"]:
+def patch_features(images: Tensor) -> Float[Tensor, "b patches 36"]:
     """The 36 features of every whole 32 x 32 patch, in double precision.
 
     The image is normalised as a whole, its border repeated; then each patch is judged apart.
@@ -83,7 +83,7 @@ def pristine_gaussian() -> Gaussian:
     return Gaussian(tensors["mean"], tensors["covariance"])
 
 
-def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "batch"]:
+def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "b"]:
     """The BRISQUE score of each image, about 0 (pristine) to 100 (bad), lower is better.
 
     The regression was trained by the authors of BRISQUE on opinions about distorted images and

@@ -37,7 +37,7 @@ BACKBONES = {
 }
 
 
-def lpips(estimate: Tensor, truth: Tensor, *, net: str = "alex") -> Float[Tensor, "batch"]:
+def lpips(estimate: Tensor, truth: Tensor, *, net: str = "alex") -> Float[Tensor, "b"]:
     """Learned perceptual distance of each image: 0 for equal images, about 1 for unlike ones.
 
     Images are (B, 1 or 3, H, W) in [0, 1]; a grey image repeats its channel. The figure depends on
@@ -53,7 +53,7 @@ def lpips(estimate: Tensor, truth: Tensor, *, net: str = "alex") -> Float[Tensor
 
 def random_feature_distance(
     estimate: Tensor, truth: Tensor, *, net: str = "alex"
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """The formula of LPIPS on a backbone with random weights. It is not LPIPS.
 
     It needs no download, and serves to study the formula; its figures compare with those of no

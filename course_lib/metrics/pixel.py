@@ -8,17 +8,17 @@ from course_lib.metrics.images import check_images, image_pair, positive
 from course_lib.protocols import ImageMap
 
 
-def mse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
+def mse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "b"]:
     """Mean square error of each image over channels and pixels, (B, C, H, W) -> (B,)."""
     return _squared_error("mse", estimate, truth)
 
 
-def rmse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
+def rmse(estimate: Tensor, truth: Tensor) -> Float[Tensor, "b"]:
     """Root mean square error of each image, in intensities."""
     return _squared_error("rmse", estimate, truth).sqrt()
 
 
-def psnr(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "batch"]:
+def psnr(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "b"]:
     """Peak signal-to-noise ratio of each image, 20 log10(data_range / rmse), in dB.
 
     Infinite for a perfect estimate. The mean of PSNRs is not the PSNR of the mean error.
@@ -34,7 +34,7 @@ def at_psnr(x: Tensor, direction: Tensor, level: float) -> Tensor:
 
 def lr_psnr(
     estimate: Tensor, measurement: Tensor, forward: ImageMap, *, data_range: float = 1.0
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """Consistency of each estimate with what was measured: the PSNR of A(estimate), in dB.
 
     The name comes from super-resolution, where A blurs and subsamples and the PSNR is taken
@@ -51,10 +51,10 @@ def lr_psnr(
     return _decibels(_squared_error("lr_psnr", forward(estimate), measurement), data_range)
 
 
-def _squared_error(name: str, estimate: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
+def _squared_error(name: str, estimate: Tensor, truth: Tensor) -> Float[Tensor, "b"]:
     estimate, truth = image_pair(name, estimate, truth)
     return (estimate - truth).square().flatten(1).mean(1)
 
 
-def _decibels(error: Float[Tensor, "batch"], data_range: float) -> Float[Tensor, "batch"]:
+def _decibels(error: Float[Tensor, "b"], data_range: float) -> Float[Tensor, "b"]:
     return 20 * torch.log10(positive(data_range) / error.sqrt())

@@ -54,7 +54,7 @@ class AsymmetricGaussian(NamedTuple):
     right_variance: Float[Tensor, "n"]  # mean square of the positive ones
 
 
-def brisque_features(images: Tensor) -> Float[Tensor, "batch 36"]:
+def brisque_features(images: Tensor) -> Float[Tensor, "b 36"]:
     """The features of BRISQUE, 18 at full and 18 at half size.
 
     (shape, variance) of the normalised luminance, then (shape, mean, left variance, right

@@ -25,7 +25,7 @@ class SsimFactors(NamedTuple):
     structure: Float[Tensor, "b c h w"]
 
 
-def ssim(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "batch"]:
+def ssim(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) -> Float[Tensor, "b"]:
     """Structural similarity of each image, in [-1, 1]; colour images average their channels.
 
     Gaussian windows of standard deviation 1.5 on 11 x 11 pixels, c1 = (0.01 range)^2,
@@ -62,7 +62,7 @@ def ssim_factors(estimate: Tensor, truth: Tensor, *, data_range: float = 1.0) ->
 
 def ms_ssim(
     estimate: Tensor, truth: Tensor, *, data_range: float = 1.0, scales: int = 5
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """Structural similarity over several scales, in [0, 1]; colour images average their channels.
 
     The product over scales j of mean(contrast-structure)^w_j, the coarsest scale with its

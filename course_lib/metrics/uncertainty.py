@@ -19,7 +19,7 @@ LEVELS = tuple(level / 100 for level in range(5, 100, 5))
 
 def average_pairwise_distance(
     samples: Tensor, distance: Metric | None = None
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """Mean distance between two different samples of the same measurement: their diversity.
 
     sum_{i != j} d(x_i, x_j) / (S (S - 1)), the unbiased estimate. By default d is the mean square
@@ -44,7 +44,7 @@ def average_pairwise_distance(
 
 def interval_coverage(
     samples: Tensor, truth: Tensor, alpha: float = 0.9, *, corrected: bool = False
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """Fraction of the pixels whose truth lies in the interval that holds alpha of the samples.
 
     With m the mean of the samples, the interval is |u - m| <= q, where q is the alpha-quantile of
@@ -68,7 +68,7 @@ def interval_coverage(
 
 def coverage_curve(
     samples: Tensor, truth: Tensor, alphas: Sequence[float] = LEVELS, *, corrected: bool = False
-) -> Float[Tensor, "levels batch"]:
+) -> Float[Tensor, "levels b"]:
     """`interval_coverage` for each level, (A, B): on the diagonal if the posterior is calibrated.
 
     By default the levels are 0.05, 0.10, ..., 0.95.
@@ -81,7 +81,7 @@ def coverage_curve(
     return torch.stack([i.to(error.dtype).flatten(1).mean(1) for i in inside])
 
 
-def energy_score(samples: Tensor, truth: Tensor) -> Float[Tensor, "batch"]:
+def energy_score(samples: Tensor, truth: Tensor) -> Float[Tensor, "b"]:
     """mean |x_s - u| - 1/2 mean_{s != t} |x_s - x_t|, in intensities: the lower the better.
 
     |.| is the root mean square over channels and pixels. The score is proper: on average no

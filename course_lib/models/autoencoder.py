@@ -97,9 +97,9 @@ class DenoisingAutoencoder(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch c h w"],
-        mask: Float[Tensor, "batch 1 h w"] | None = None,
-    ) -> Float[Tensor, "batch c h w"]:
+        x: Float[Tensor, "b c h w"],
+        mask: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:
         """Restored images. mask is 1 where pixels are lost; None: nothing is.
 
         Raises:

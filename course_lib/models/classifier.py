@@ -38,9 +38,9 @@ class PlateReader(nn.Module):
 
     def forward(
         self,
-        y: Float[Tensor, "batch 1 h w"],
+        y: Float[Tensor, "b 1 h w"],
         sigma: Float[Tensor, " batch"] | float = 0.0,
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> Float[Tensor, "b classes"]:
         """Log-probabilities of the characters.
 
         Args:

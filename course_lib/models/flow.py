@@ -42,7 +42,7 @@ from course_lib.models.flow_layers import (
 from course_lib.models.vae import gaussian, standard_normal
 from course_lib.rng import check_generator, normal_like
 
-LOW_STD = math.exp(-6)  # s: 0.63 grey levels of 255, as in the source
+LOW_STD = math.exp(-6)  # s: 0.63 grey levels of 255, as in the authors' code
 BASE_REACH = 4.0  # largest |log-scale| of the last, conditional scaling: 50 times smaller details
 
 
@@ -86,7 +86,7 @@ class SuperResolutionFlow(nn.Module):
         """Ratios of resolutions that the flow was made for."""
         return tuple(2 ** (level + 1) for level in range(len(self.levels)))
 
-    def initialise(self, x: Float[Tensor, "batch c h w"]) -> None:
+    def initialise(self, x: Float[Tensor, "b c h w"]) -> None:
         """Let every `ActNorm` standardise what reaches it from a few images; only the first time.
 
         That it has happened is stored with the weights, so loaded ones are never touched.
@@ -101,7 +101,7 @@ class SuperResolutionFlow(nn.Module):
             hook.remove()
         self.initialised.fill_(True)
 
-    def densities(self, x: Float[Tensor, "batch c h w"]) -> Iterator[tuple[Tensor, Tensor]]:
+    def densities(self, x: Float[Tensor, "b c h w"]) -> Iterator[tuple[Tensor, Tensor]]:
         """Level by level: the coarse image c_l, and log p(details of levels 1 to l | c_l) in nats.
 
         The second is (B,) and counts the change of volume from x to (c_l, details).
@@ -113,7 +113,7 @@ class SuperResolutionFlow(nn.Module):
             yield x, log_p
 
     def log_prob(
-        self, x: Float[Tensor, "batch c h w"], y: Float[Tensor, "batch c low_h low_w"]
+        self, x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c low_h low_w"]
     ) -> Float[Tensor, " batch"]:
         """log p(x | y), nats per image, a density over images in units of [0, 1].
 
@@ -132,8 +132,8 @@ class SuperResolutionFlow(nn.Module):
         return log_p + total(gaussian(y, torch.full_like(y, LOW_STD)).log_prob(low))
 
     def encode(
-        self, x: Float[Tensor, "batch c h w"], factor: int
-    ) -> tuple[Float[Tensor, "batch c low_h low_w"], list[Tensor]]:
+        self, x: Float[Tensor, "b c h w"], factor: int
+    ) -> tuple[Float[Tensor, "b c low_h low_w"], list[Tensor]]:
         """The coarse image c_L and the latents z_1 to z_L, from fine to coarse; L = log2(factor).
 
         Raises:
@@ -146,8 +146,8 @@ class SuperResolutionFlow(nn.Module):
         return x, latents
 
     def decode(
-        self, low: Float[Tensor, "batch c low_h low_w"], latents: Sequence[Tensor]
-    ) -> Float[Tensor, "batch c h w"]:
+        self, low: Float[Tensor, "b c low_h low_w"], latents: Sequence[Tensor]
+    ) -> Float[Tensor, "b c h w"]:
         """The inverse of `encode`, exact but for rounding."""
         for level, z in reversed(list(zip(self.levels, latents, strict=False))):
             low = level.inverse(low, z)
@@ -155,7 +155,7 @@ class SuperResolutionFlow(nn.Module):
 
     def sample(
         self,
-        y: Float[Tensor, "batch c low_h low_w"],
+        y: Float[Tensor, "b c low_h low_w"],
         n: int,
         *,
         factor: int,

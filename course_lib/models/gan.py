@@ -54,7 +54,7 @@ class GAN(nn.Module):
         self.discriminator = Discriminator(side, critic_channels, classes, image_channels)
 
     def decode(
-        self, z: Float[Tensor, "batch latent"], label: Int64[Tensor, " batch"] | None = None
+        self, z: Float[Tensor, "b latent"], label: Int64[Tensor, " batch"] | None = None
     ) -> PointMass:
         """G(z), as a distribution without randomness: what latent inversion asks of any generator.
 
@@ -76,7 +76,7 @@ class GAN(nn.Module):
         return self.decode(self.prior(n, generator=generator), label).mean
 
     def discriminate(
-        self, x: Float[Tensor, "batch c h w"], label: Int64[Tensor, " batch"] | None = None
+        self, x: Float[Tensor, "b c h w"], label: Int64[Tensor, " batch"] | None = None
     ) -> Float[Tensor, " batch"]:
         """D(x), the larger the more real, in logits; only differences have a meaning."""
         self._check_label(label)
@@ -145,7 +145,7 @@ class Discriminator(nn.Module):
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=n**-0.5)  # as large as the head's weights
 
-    def features(self, x: Float[Tensor, "batch c h w"]) -> list[Tensor]:
+    def features(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Output of each stage, from fine to coarse."""
         seen = [Centre()(x)]
         for stage in (*self.stages, self.last):

@@ -19,7 +19,7 @@ class Encoded(NamedTuple):
     """One draw of z ~ q(z | x), and the price of each group of it."""
 
     latents: list[Tensor]  # of each group (B, d, side, side)
-    rates: Float[Tensor, "batch groups"]  # KL(q(z_l | z_<l, x) || p(z_l | z_<l)), in nats
+    rates: Float[Tensor, "b groups"]  # KL(q(z_l | z_<l, x) || p(z_l | z_<l)), in nats
 
 
 class HVAE(nn.Module):
@@ -59,7 +59,7 @@ class HVAE(nn.Module):
         """k, the number of groups whose maps are at most `side` pixels wide."""
         return sum(s <= side for s in self.sides)
 
-    def features(self, x: Float[Tensor, "batch c h w"]) -> dict[int, Tensor]:
+    def features(self, x: Float[Tensor, "b c h w"]) -> dict[int, Tensor]:
         """Maps of an image by side, on which the posteriors depend.
 
         Raises:
@@ -68,7 +68,7 @@ class HVAE(nn.Module):
         check_shape("HVAE", x, self.img_size, " Resize the image.")
         return self.encoder(self.centre(x))
 
-    def encode(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Encoded:
+    def encode(self, x: Float[Tensor, "b c h w"], *, generator: Generator) -> Encoded:
         """One draw of z ~ q(z | x); the rates are exact given the latents above."""
         latents, rates, _ = self._infer(x, generator)
         return Encoded(latents, rates)
@@ -78,7 +78,7 @@ class HVAE(nn.Module):
         maps = self.decoder.descend(lambda index, *_: latents[index], len(latents[0]))
         return self.decoder.emit(maps)
 
-    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Elbo:
+    def elbo(self, x: Float[Tensor, "b c h w"], *, generator: Generator) -> Elbo:
         """One draw of z ~ q(z | x); nats per image."""
         _, rates, maps = self._infer(x, generator)
         return Elbo(-total(self.decoder.emit(maps).log_prob(x)), rates.sum(1))
@@ -123,7 +123,7 @@ class HVAE(nn.Module):
 
         return draw
 
-    def reconstruct(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+    def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The image decoded from the means of the posteriors."""
         features = self.features(x)
 

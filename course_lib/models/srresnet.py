@@ -20,7 +20,7 @@ class SRResNet(nn.Module):
         blocks: residual blocks.
         image_channels: 1 (grey) or 3 (colour).
 
-    With factor 4, 64 channels, 16 blocks and colour it has the 1,549,462 parameters of the source.
+    With factor 4, 64 channels, 16 blocks and colour it has the 1,549,462 parameters of the paper.
 
     Raises:
         ValueError: a factor that is not a power of two.
@@ -44,7 +44,7 @@ class SRResNet(nn.Module):
         self.enlarge = nn.Sequential(*(Doubling(channels) for _ in range(round(math.log2(factor)))))
         self.last = conv(channels, image_channels, 9)
 
-    def forward(self, y: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c high_h high_w"]:
+    def forward(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c high_h high_w"]:
         """The enlarged image; nothing keeps it within [0, 1].
 
         Raises:
@@ -59,7 +59,7 @@ class SRResNet(nn.Module):
 
 
 class NormalisedBlock(nn.Module):
-    """x + norm(conv(prelu(norm(conv(x))))), the residual block of the source."""
+    """x + norm(conv(prelu(norm(conv(x))))), the residual block of the paper."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

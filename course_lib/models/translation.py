@@ -31,8 +31,8 @@ class PartialNonLocal(nn.Module):
         self.refine = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
     def attention(
-        self, x: Float[Tensor, "batch c h w"], hole: Float[Tensor, "batch 1 h w"]
-    ) -> Float[Tensor, "batch n n"]:
+        self, x: Float[Tensor, "b c h w"], hole: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, "b n n"]:
         """S (positions x positions): rows sum to 1, columns inside the hole are 0.
 
         Where the hole is everything there is nothing to gather from: the rows are 0.
@@ -43,8 +43,8 @@ class PartialNonLocal(nn.Module):
         return scores.masked_fill(lost, -torch.inf).softmax(-1).nan_to_num(0.0)
 
     def forward(
-        self, x: Float[Tensor, "batch c h w"], hole: Float[Tensor, "batch 1 h w"]
-    ) -> Float[Tensor, "batch c h w"]:
+        self, x: Float[Tensor, "b c h w"], hole: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, "b c h w"]:
         """x with the features of the hole (hole > 0) filled."""
         gathered = self.value(x).flatten(2) @ self.attention(x, hole).transpose(1, 2)
         filled = self.refine(x + self.back(gathered.unflatten(2, x.shape[2:])))
@@ -64,8 +64,8 @@ class Mapping(nn.Module):
         self.narrow = conv(width, latent_channels)
 
     def forward(
-        self, z: Float[Tensor, "batch d h w"], hole: Float[Tensor, "batch 1 h w"]
-    ) -> Float[Tensor, "batch d h w"]:
+        self, z: Float[Tensor, "b d h w"], hole: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, "b d h w"]:
         """T(z)."""
         features = self.fill(self.before(self.widen(z)), hole)
         return z + self.narrow(silu(self.after(features)))
@@ -98,8 +98,8 @@ class LatentTranslation(nn.Module):
         self.stride = 2 ** len(channels)
 
     def translate(
-        self, z: Float[Tensor, "batch d h w"], mask: Float[Tensor, "batch 1 H W"] | None
-    ) -> Float[Tensor, "batch d h w"]:
+        self, z: Float[Tensor, "b d h w"], mask: Float[Tensor, "b 1 H W"] | None
+    ) -> Float[Tensor, "b d h w"]:
         """T(z); a latent counts as lost if any pixel below it is."""
         if mask is None:
             hole = torch.zeros_like(z[:, :1])
@@ -109,9 +109,9 @@ class LatentTranslation(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch c h w"],
-        mask: Float[Tensor, "batch 1 h w"] | None = None,
-    ) -> Float[Tensor, "batch c h w"]:
+        x: Float[Tensor, "b c h w"],
+        mask: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:
         """Restored images. mask is 1 where pixels are lost; None: nothing is.
 
         Raises:

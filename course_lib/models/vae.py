@@ -60,7 +60,7 @@ class VAE(nn.Module):
         self.latent_shape, self.img_size = tuple(latent_shape), (c, h, w)
         self.register_buffer("noise_std", torch.tensor(float(noise_std)))
 
-    def encode(self, x: Float[Tensor, "batch c h w"]) -> Normal:
+    def encode(self, x: Float[Tensor, "b c h w"]) -> Normal:
         """q(z | x).
 
         Raises:
@@ -75,7 +75,7 @@ class VAE(nn.Module):
         mean = self.decoder(z)
         return gaussian(mean, self.noise_std.to(mean.dtype))
 
-    def elbo(self, x: Float[Tensor, "batch c h w"], *, generator: Generator) -> Elbo:
+    def elbo(self, x: Float[Tensor, "b c h w"], *, generator: Generator) -> Elbo:
         """One draw of z ~ q(z | x) by reparameterisation, z = m + sqrt(v) e; the rate is exact."""
         check_generator("VAE.elbo", generator)
         q = self.encode(x)
@@ -83,7 +83,7 @@ class VAE(nn.Module):
         return Elbo(-total(self.decode(z).log_prob(x)), rate(q))
 
     def importance_bound(
-        self, x: Float[Tensor, "batch c h w"], n_samples: int, *, generator: Generator
+        self, x: Float[Tensor, "b c h w"], n_samples: int, *, generator: Generator
     ) -> Float[Tensor, " batch"]:
         """E log (1/K) sum_k p(x, z_k) / q(z_k | x), nats per image: rises with K to log p(x).
 
@@ -121,11 +121,11 @@ class VAE(nn.Module):
         """Means of p(x | z) at n latents drawn from the prior (no grain of size s is added)."""
         return self.decode(self.prior(n, generator=generator, img_size=img_size)).mean
 
-    def reconstruct(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+    def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """D(m(x)): the decoded posterior mean, nearly the projection on what D can draw."""
         return self.decode(self.encode(x).mean).mean
 
-    def active_latents(self, x: Float[Tensor, "batch c h w"]) -> int:
+    def active_latents(self, x: Float[Tensor, "b c h w"]) -> int:
         """Number of latents whose posterior mean varies with the image: variance > 0.01.
 
         Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.

@@ -23,7 +23,7 @@ from course_lib.validation import check_measurement
 
 def discrepancy_principle(
     op: Linear, y: Tensor, sigma: float, *, bounds: tuple[float, float] = (1e-8, 1e4)
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """Morozov's rule: the lam whose residual has the size of the noise, |A u - y|^2 = n sigma^2.
 
     The residual grows with lam, so bisection on log lam finds it, up to a relative error of 1e-6;
@@ -53,7 +53,7 @@ def discrepancy_principle(
 
 def generalised_cross_validation(
     op: Linear, y: Tensor, lams: Float[Tensor, "candidates"]
-) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch candidates"]]:
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b candidates"]]:
     """The candidate lam that predicts left-out pixels best; the noise level is not needed.
 
     GCV(lam) = n |A u - y|^2 / trace(I - A R)^2, where u = R y is Tychonov's estimate.
@@ -78,7 +78,7 @@ def generalised_cross_validation(
 
 def oracle_weight(
     op: Linear, y: Tensor, x_true: Tensor, lams: Float[Tensor, "candidates"]
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, "b"]:
     """The candidate lam with the least true error of Tychonov's estimate, for each image.
 
     It needs the answer x_true (B, C, H, W), so it is a bound on every rule and no rule itself.

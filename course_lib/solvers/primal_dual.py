@@ -64,7 +64,7 @@ def primal_dual_tv(
     return iterate(step, x, max_iter=max_iter, rtol=rtol)
 
 
-def _objective(op: Linear, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "batch"]:
+def _objective(op: Linear, y: Tensor, lam: float, x: Tensor) -> Float[Tensor, "b"]:
     fit = (op.A(x) - y).flatten(1).square().sum(1) / 2
     return fit + lam * gradient(x).square().sum(0).sqrt().flatten(1).sum(1)
 

@@ -26,11 +26,11 @@ class ImagePotential(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DenoiserPotential:
-    """q = -log p_sigma, the law of images with noise of level sigma, by Tweedie's formula.
+    """q = -log p_sigma of images with noise of level sigma, by Tweedie's formula.
 
     The gradient is (x - D(x, sigma)) / sigma^2. The Hessian is (I - Cov / sigma^2) / sigma^2 with
-    the covariance of x_0 given x: below 1 / sigma^2 for every law, whether convex or not, so
-    steps up to 2 sigma^2 go down.
+    the covariance of x_0 given x: below 1 / sigma^2 for every distribution, whether
+    log-concave or not, so steps up to 2 sigma^2 go down.
 
     Args:
         denoiser: D(x, sigma). The value of q is known if it has a method `potential`, as the exact
@@ -45,7 +45,7 @@ class DenoiserPotential:
     def __post_init__(self) -> None:
         if not self.sigma > 0:
             raise ValueError(
-                f"DenoiserPotential: the noise level of the law must be positive, got "
+                f"DenoiserPotential: the noise level of p_sigma must be positive, got "
                 f"{self.sigma}. Images themselves have no density that a denoiser could know."
             )
 

@@ -146,7 +146,7 @@ class JointHessian:
         All are positive if and only if the pair is a strict local minimum along the face.
 
         Args:
-            count: how many.
+            count: number of values.
             rtol, max_iter: of scipy's `eigsh`; the lower end of a spectrum takes many products.
         """
 
