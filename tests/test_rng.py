@@ -1,6 +1,7 @@
 """Draws that are functions of (seed, index, column): the foundation of the endless worlds."""
 
 import inspect
+import math
 
 import pytest
 import torch
@@ -40,6 +41,15 @@ def test_distribution(draw, law):
     assert kstest(sample.flatten().numpy(), law).pvalue > 0.01
     correlation = torch.corrcoef(sample - sample.mean()) - torch.eye(200)
     assert correlation.abs().max() < 5 / 500**0.5  # 20,000 pairs, standard error 1 / sqrt(500)
+
+
+def test_normal_numbers_are_those_of_box_and_muller(monkeypatch):
+    """Also at the ends of the grid of 2^-24: u = 0 comes once in 16 million, and must be finite."""
+    u = torch.tensor([[0.0, 0.3, 1 - 2**-24, 0.75, 0.5, 0.0]])
+    monkeypatch.setattr("course_lib.rng.counter_uniform", lambda *_, **__: u)
+    found = counter_normal(0, torch.zeros(1).long(), 6)
+    pairs = [(0.0, 0.0), (0.0, -((48 * math.log(2)) ** 0.5)), ((2 * math.log(2)) ** 0.5, 0.0)]
+    torch.testing.assert_close(found, torch.tensor(pairs).view(1, 6), rtol=1e-6, atol=1e-6)
 
 
 def test_uniform_range_and_odd_lengths():

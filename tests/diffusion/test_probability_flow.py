@@ -67,6 +67,18 @@ def test_error_falls_with_order_five_and_is_estimated(world, generator):
     assert runs[40].integration_error.max() < 2e-3
 
 
+def test_a_probe_given_twice_counts_as_one(world, generator):
+    """`value` is a mean over probes: so are its integration error and all else, to rounding."""
+    x = world.sample(2, generator=generator)
+    probe = rademacher(SMALL, 1, generator=generator).double()
+    once, twice = (
+        estimate_potential(world, x, 8, Hutchinson(probe.repeat(k, 1, 1, 1))) for k in (1, 2)
+    )
+    torch.testing.assert_close(twice.value, once.value, rtol=1e-9, atol=0)
+    torch.testing.assert_close(twice.integration_error, once.integration_error, rtol=1e-6, atol=0)
+    assert (twice.probe_error < 1e-9 * once.value.abs()).all()
+
+
 def test_estimated_error_counts_what_a_wrong_image_costs(world, generator):
     """First order: the gradient of the potential at the end of a step, times the error there."""
     x = world.sample(3, generator=generator, sigma=0.1)

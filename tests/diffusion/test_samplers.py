@@ -167,6 +167,31 @@ def test_an_empirical_mixture_only_draws_its_images(generator):
     assert distances.max() < 0.01  # sigma_min = 0.001, times sqrt(16) pixels, and rounding
 
 
+def test_a_reverse_step_in_closed_form(generator):
+    """Ito: f, g and the score where the step starts; for a constant denoiser, with VP's formulas.
+
+    At t: beta = 0.1 + 19.9 t, B its integral, f = -beta / 2, g^2 = beta, and the score of a point
+    mass at c is -(x - exp(-B / 2) c) / (1 - exp(-B)).
+    """
+    c, times = 0.3, [0.9, 0.6, 0.2]
+    x = torch.randn(2, *IMG_SIZE, generator=generator, dtype=torch.float64)
+    found = reverse_sde(
+        lambda x, sigma: torch.full_like(x, c),
+        x,
+        VariancePreserving(),
+        times,
+        generator=generator_from(7),
+    )
+    eps, expected = generator_from(7), x
+    for now, then in pairwise(times):
+        beta, B = 0.1 + 19.9 * now, 0.1 * now + 19.9 * now**2 / 2
+        score = (math.exp(-B / 2) * c - expected) / (1 - math.exp(-B))
+        noise = torch.randn(x.shape, generator=eps, dtype=torch.float64)
+        change = (then - now) * (-beta / 2 * expected - beta * score)
+        expected = expected + change + math.sqrt(beta * (now - then)) * noise
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_reverse_sde_in_time_equal_to_noise_level(world):
     """EDM's equation as well: variances after 300 steps that are uniform in log sigma."""
     n, schedule = 2000, EDM()

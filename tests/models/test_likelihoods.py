@@ -54,6 +54,17 @@ def test_draws_have_the_probabilities_of_their_levels(generator):
         assert abs(frequency - p) < 0.05
 
 
+def test_components_are_drawn_with_their_weights(generator):
+    """Three components too narrow to be confused; frequencies within 5 standard errors."""
+    n, weights = 50_000, torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+    means = torch.tensor([-0.8, 0.0, 0.8], dtype=torch.float64)
+    out = torch.cat([weights.log(), means, torch.full((3,), -6.0), torch.zeros(3)])
+    law = DiscretisedLogistics(out.double().view(1, 12, 1, 1).expand(n, -1, -1, -1), 1)
+    drawn = 2 * law.sample_with(generator).flatten() - 1
+    found = ((drawn[:, None] - means).abs() < 0.2).double().mean(0)
+    assert ((found - weights).abs() < 5 * (weights * (1 - weights) / n).sqrt()).all()
+
+
 def test_mean_is_that_of_many_draws(generator):
     parameters = torch.tensor([0.3, -0.3, -0.2, 0.3, -3.0, -3.0, 0.0, 0.0], dtype=torch.float64)
     out = parameters.view(1, 8, 1, 1).expand(100_000, -1, -1, -1)

@@ -75,6 +75,21 @@ def test_columns_obey_the_bound(z):
     assert (rest > 0.9 * diagonal).any()
 
 
+@pytest.mark.parametrize(("weight", "expected"), [(0.2, 0.2), (-0.25, -0.25), (0.5, 0.25)])
+def test_only_weights_above_the_bound_are_scaled_down(weight, expected):
+    """Four equal weights w: 0.995 w while their sum is at most 1, else 0.995 / 4."""
+    head = PrecisionHead(1, 1, radius=1, width=2)
+    torch.nn.init.constant_(head.last.bias, weight)
+    torch.nn.init.zeros_(head.last.weight)
+    features = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)
+    L = head(*features)
+    diagonal = L.diagonal[0, 0, 4, 4]
+    torch.testing.assert_close(diagonal, torch.tensor(weight).exp())
+    column = L.dense()[0, :, 8 * 4 + 4]  # of a pixel whose four later neighbours are all there
+    found = -column[[8 * 4 + 5, 8 * 5 + 3, 8 * 5 + 4, 8 * 5 + 5]] / diagonal
+    torch.testing.assert_close(found, torch.full((4,), ROW_BOUND * expected))
+
+
 def test_free_weights_explode_and_bounded_ones_do_not():
     """The same network with and without the bound, on an image on which errors can build up."""
     head = PrecisionHead(1, 1, radius=1, width=2)

@@ -293,6 +293,19 @@ def test_signed_range_adds_n_log_2(generator):
     torch.testing.assert_close(here, there - 64 * math.log(2), rtol=1e-5, atol=0.01)
 
 
+def test_noise_ends_where_the_published_networks_were_trained(generator):
+    """A potential starts at sigma = 80 of [-1, 1], the largest level of their training."""
+    levels = []
+
+    def signed(x, sigma):
+        levels.append(sigma.max().item())
+        return x / (1 + sigma.square().view(-1, 1, 1, 1))
+
+    x = torch.rand(1, 1, 4, 4, generator=generator)
+    potential(SignedRange(_Module(signed), (1, 4, 4), 0.25), x, 2, 1, generator)
+    assert max(levels) == pytest.approx(80, rel=1e-5)
+
+
 class _Module(nn.Module):
     def __init__(self, world):
         super().__init__()
