@@ -241,6 +241,14 @@ def test_holes_have_the_tone_asked_for(crops):
         assert inside > 0.7  # all but soft edges
 
 
+@pytest.mark.parametrize("kind", [*STRUCTURED.values(), d.structured], ids=[*STRUCTURED, "all"])
+def test_damage_is_affine_in_the_tone_of_paper(kind, crops):
+    """Paint of the tone t by the opacity o is (1 - o) x + o t, layer upon layer, for the same o."""
+    black, grey, white = (kind(crops, generator=seeded(), fill=t).image for t in (0.0, 0.5, 1.0))
+    assert torch.allclose(grey, (black + white) / 2, rtol=0, atol=16 * EPS)
+    assert (white - black).max() > 0.3  # stains cover the least
+
+
 def test_structured_chance_and_union(crops):
     x = crops.repeat(20, 1, 1, 1)
     n = len(x)

@@ -150,6 +150,17 @@ def test_other_sizes_show_the_same_plate(batch, size):
     assert (small - same).abs().mean() < 0.04
 
 
+@pytest.mark.parametrize("size", [32, 128])
+def test_blur_and_relief_are_in_pixels_of_64(batch, size):
+    """Where three of these pixels of blur leave nothing that a mean over 2 x 2 would change."""
+    zero, wide = torch.zeros(24), torch.full((24,), 3.0)
+    factors = replace(batch.factors, grain=zero, noise=zero, blur=wide)
+    coarse, fine = (plates.render(factors, size=n) for n in sorted((size, 64)))
+    shrunk = torch.nn.functional.avg_pool2d(fine, 2)
+    # 0.002 and 0.0005 for the sampling of the glyphs; 0.006 or more in pixels of the image itself.
+    assert (shrunk - coarse).abs().mean() < 0.003
+
+
 def test_bad_input(batch):
     for index in (torch.tensor([-1]), torch.tensor([0.5]), torch.tensor(3), torch.tensor([True])):
         with pytest.raises(ValueError, match="expected index of shape"):
