@@ -16,6 +16,14 @@ def covered(samples, truth, alpha, *, corrected=True):
     return interval_coverage(stack[0], stack[1][0], alpha, corrected=corrected).item()
 
 
+def rounded_down(samples, truth, alpha):
+    """The rank is the whole part of alpha (S + 1), a few per cent too low unless that is whole."""
+    count, mean = len(samples), samples.mean(0)
+    ranked = (samples - mean).abs().sort(0).values
+    half = ranked[int(alpha * (count + 1)) - 1] * ((count + 1) / (count - 1)) ** 0.5
+    return ((truth - mean).abs() <= half).double().mean()
+
+
 def energy(samples, truth, *, weight=0.5):
     s = len(samples)
     spread = torch.cdist(samples, samples).sum() / (s * (s - 1))
@@ -36,6 +44,7 @@ WRONG = {
     "coverage-no-root": lambda: check_coverage(
         lambda samples, truth, alpha: covered(20 / 19 * samples, truth, alpha)
     ),
+    "coverage-rounded-down": lambda: check_coverage(rounded_down),
     "coverage-the-level-itself": lambda: check_coverage(lambda *args: args[2]),
     "energy-all-pairs": lambda: check_energy_score(
         lambda samples, truth: energy(samples, truth, weight=0.5 * (1 - 1 / len(samples)))

@@ -47,3 +47,37 @@ def test_settings_that_are_unknown_here_are_named(tmp_path):
     saved["settings"] = {**saved["settings"], "momentum": 0.5}
     with pytest.raises(CourseError, match=r"begun with momentum = 0\.5"):
         saved_run.check_same_run(tmp_path, saved, asked)
+
+
+def test_data_of_another_order_number_or_label_are_other_data(generator):
+    """The same batch has the same print; one image, one label or one sample more changes it."""
+
+    class Pairs:
+        def __init__(self, images, labels):
+            self.images, self.labels = images, labels
+
+        def __len__(self):
+            return len(self.images)
+
+        def __getitem__(self, index):
+            return self.images[index], self.labels[index]
+
+    images, labels = torch.rand(12, 1, 4, 4, generator=generator), torch.arange(12)
+    settings = Settings(steps=3, batch_size=6)
+    brighter, other = images.clone(), labels.clone()
+    seen = settings.indices(0, 12)[0]
+    brighter[seen, 0, 0, 0] += 0.1
+    other[seen] += 1
+    prints = [
+        saved_run.identity(None, Pairs(x, label), settings)["data"]
+        for x, label in (
+            (images, labels),
+            (images.clone(), labels.clone()),
+            (brighter, labels),
+            (images, other),
+            (images.flip(0), labels.flip(0)),
+            (torch.cat([images, images[:1]]), torch.cat([labels, labels[:1]])),
+        )
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 5
