@@ -7,8 +7,18 @@ from torch import Tensor
 from course_lib.protocols import Measuring
 
 
+def check_tensor(where: str, value: object) -> None:
+    """Refuse what is no torch tensor, such as an array."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{where}: expected a torch tensor, got {type(value).__name__}. "
+            "For a numpy array use torch.from_numpy."
+        )
+
+
 def check_start(name: str, x: Tensor, what: str = "x0") -> None:
-    """Refuse a starting point that is no batch or holds NaN or inf."""
+    """Refuse a starting point that is no batch of tensors or holds NaN or inf."""
+    check_tensor(f"{name}: {what}", x)
     if x.ndim < 2:
         raise ValueError(
             f"{name}: {what} needs a leading batch axis, got shape {tuple(x.shape)}. "

@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.validation import check_tensor
+
 
 def image_pair(name: str, estimate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Both as (B, C, H, W); one truth may serve many estimates."""
@@ -18,6 +20,7 @@ def image_pair(name: str, estimate: Tensor, truth: Tensor) -> tuple[Tensor, Tens
 
 def check_images(name: str, images: Tensor) -> None:
     """Refuse what is not a batch (B, C, H, W) of floating-point images."""
+    check_tensor(name, images)
     if not images.is_floating_point():
         raise TypeError(
             f"{name}: expected floating-point images, got {images.dtype}. "

@@ -7,8 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from course_lib.protocols import ImageSize, NoiseModel
-from course_lib.rng import generator_from, normal_like
+from course_lib.rng import check_generator, generator_from, normal_like
 from course_lib.solvers.conjugate_gradient import conjugate_gradient
+from course_lib.validation import check_tensor
 
 
 class Operator:
@@ -39,15 +40,13 @@ class Operator:
 
     def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """y: the noise model applied to A(x), drawn from `generator`."""
+        if self.noise_model is None:
+            clean = self.A(x)
+            self._check_finite("__call__", "x", x)
+            return clean
+        generator = check_generator(f"{type(self).__name__}(x)", generator)
         clean = self.A(x)
         self._check_finite("__call__", "x", x)
-        if self.noise_model is None:
-            return clean
-        if generator is None:
-            raise ValueError(
-                f"{type(self).__name__}(x): this operator has a noise model, so it needs a "
-                "generator; pass generator=torch.Generator().manual_seed(0)."
-            )
         return self.noise_model(clean, generator=generator)
 
     def _apply(self, x: Tensor, /) -> Tensor:
@@ -58,11 +57,7 @@ class Operator:
 
     def _check(self, method: str, name: str, value: Tensor, size: tuple[int, ...]) -> None:
         where = f"{type(self).__name__}.{method}({name})"
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{where}: expected a torch tensor, got {type(value).__name__}. "
-                "For a numpy array use torch.from_numpy."
-            )
+        check_tensor(where, value)
         if not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
             raise TypeError(

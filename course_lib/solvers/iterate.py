@@ -32,6 +32,10 @@ def iterate(
     Returns:
         Solution; history has the rows of x_0, ..., x_n, and "change" = |x_{k+1} - x_k|.
     """
+    if max_iter < 0 or not rtol >= 0:
+        raise ValueError(
+            f"A solver expects max_iter >= 0 and rtol >= 0, got {max_iter} and {rtol}."
+        )
     history, n = History("change"), 0
     finite = torch.ones(len(x), dtype=torch.bool, device=x.device)
     active = finite if error is None else ~(error() <= rtol)

@@ -92,7 +92,7 @@ def test_the_weight_of_prox_must_be_positive(op, gamma):
 
 
 def test_noise_needs_a_generator():
-    with refused(r"needs a generator; pass generator=torch.Generator\(\).manual_seed\(0\)"):
+    with pytest.raises(TypeError, match=r"generator=torch.Generator\(\).manual_seed\(0\)"):
         Denoising((1, 4, 4), GaussianNoise(0.1))(torch.zeros(1, 4, 4))
 
 
