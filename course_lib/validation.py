@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from course_lib.protocols import Measuring
+from course_lib.protocols import Linear, Measuring
 
 
 def check_tensor(where: str, value: object) -> None:
@@ -44,10 +44,11 @@ def check_measurement(name: str, op: Measuring, y: Tensor) -> None:
         )
 
 
-def check_linear(name: str, op: object, remedy: str) -> None:
-    """Refuse an operator that is not linear, and so has no adjoint."""
-    if not hasattr(op, "A_adjoint"):
+def check_linear(name: str, op: object, remedy: str) -> Linear:
+    """op itself; refuse one that is not linear, and so has no adjoint."""
+    if not isinstance(op, Linear):
         raise TypeError(f"{name}: {type(op).__name__} is not linear. {remedy}")
+    return op
 
 
 def check_not_negative(name: str, **numbers: float) -> None:

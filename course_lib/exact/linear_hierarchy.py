@@ -26,6 +26,14 @@ class LinearGroup(nn.Module):
         covariance: (n, n), that of the image given these latents and those above.
     """
 
+    synthesis: Tensor
+    forecast: Tensor
+    prior_std: Tensor
+    response: Tensor
+    covariance: Tensor
+    gain: Tensor
+    posterior_std: Tensor
+
     def __init__(
         self,
         side: int,
@@ -38,28 +46,27 @@ class LinearGroup(nn.Module):
     ) -> None:
         super().__init__()
         self.side = side
-        self.register_buffer("synthesis", synthesis)
-        self.register_buffer("forecast", forecast)
-        self.register_buffer("prior_std", prior_std)
-        self.register_buffer("response", response)
-        self.register_buffer("covariance", covariance)
+        parts = (synthesis, forecast, prior_std, response, covariance)
+        names = ("synthesis", "forecast", "prior_std", "response", "covariance")
+        for name, value in zip(names, parts, strict=True):
+            self.register_buffer(name, value)
         gain, posterior_std = condition(self, torch.eye(len(covariance)).to(covariance))
         self.register_buffer("gain", gain)
         self.register_buffer("posterior_std", posterior_std)
 
-    def enter(self, maps: dict[int, Tensor], n: int) -> Tensor:
+    def enter(self, maps: dict[int, Tensor], _n: int) -> Tensor:
         """The image so far, at this group's resolution."""
         return maps[self.side]
 
     def predict(self, state: Tensor) -> tuple[Normal, Tensor]:
         """p(z_l | z_<l), and the image so far."""
         mean = state.flatten(1) @ self.forecast.T
-        return self._law(mean, self.prior_std), state
+        return _single_pixel(mean, self.prior_std), state
 
     def posterior(self, state: Tensor, features: Tensor, prior: Normal) -> Normal:
         """p(z_l | z_<l, x)."""
         surprise = features.flatten(1) - self.expected(state, prior)
-        return self._law(prior.mean[..., 0, 0] + surprise @ self.gain.T, self.posterior_std)
+        return _single_pixel(prior.mean[..., 0, 0] + surprise @ self.gain.T, self.posterior_std)
 
     def expected(self, state: Tensor, prior: Normal) -> Float[Tensor, "b n"]:
         """E[x | z_<l], the image so far and what it will gain on average."""
@@ -69,9 +76,11 @@ class LinearGroup(nn.Module):
         """The image with what z_l adds."""
         return state + (z.flatten(1) @ self.synthesis.T).view_as(state)
 
-    def _law(self, mean: Tensor, std: Tensor) -> Normal:
-        mean = mean[..., None, None]
-        return gaussian(mean, std[:, None, None].expand_as(mean))
+
+def _single_pixel(mean: Tensor, std: Tensor) -> Normal:
+    """N(mean, diag std^2) over maps (B, d, 1, 1)."""
+    mean = mean[..., None, None]
+    return gaussian(mean, std[:, None, None].expand_as(mean))
 
 
 def condition(group: LinearGroup, matrix: Float[Tensor, "m n"]) -> tuple[Tensor, Tensor]:
@@ -141,7 +150,8 @@ class LinearHierarchy(HVAE):
 
         def response(level: int) -> Tensor:
             """What a unit of z_l adds to the mean of the image, by way of the groups below too."""
-            return sum(drawn[k] * math.prod(c[level + 1 : k + 1]) for k in range(level, length))
+            parts = [drawn[k] * math.prod(c[level + 1 : k + 1]) for k in range(level, length)]
+            return torch.stack(parts).sum(0)
 
         groups = []
         for level in range(length):

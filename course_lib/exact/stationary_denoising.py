@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.fft import irfft2, rfft2
 
+from course_lib.batch import image_size
 from course_lib.operators import Denoising
 from course_lib.rng import normal_like
 from course_lib.solvers import wiener
@@ -62,5 +63,5 @@ def stationary_posterior(
     """
     level = y.mean((1, 2, 3), keepdim=True)
     noise = sigma**2 * y.shape[-2] * y.shape[-1]
-    mean = level + wiener(Denoising(tuple(y.shape[1:])), y - level, sigma, spectrum).x
+    mean = level + wiener(Denoising(image_size(y)), y - level, sigma, spectrum).x
     return StationaryPosterior(mean, spectrum, spectrum * noise / (spectrum + noise))

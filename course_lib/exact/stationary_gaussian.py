@@ -79,11 +79,11 @@ def power_law(
         knee: frequency below which the spectrum is flat, in cycles per pixel.
         mean: mean of every pixel.
     """
-    size = img_size[-2:]
+    size = img_size[1:]
     rows, columns = frequencies(size)
     shape = 1 / (knee**2 + rows**2 + columns**2)
     per_pixel = (half_spectrum_weights(size) * shape).sum() / math.prod(size)
-    return StationaryGaussian(std**2 * shape / per_pixel, tuple(img_size), mean)
+    return StationaryGaussian(std**2 * shape / per_pixel, img_size, mean)
 
 
 def variance(sigma: float | Tensor) -> float | Tensor:

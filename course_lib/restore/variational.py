@@ -6,8 +6,7 @@ import torch
 from tqdm import tqdm
 
 from course_lib.inference.vble.descent import StochasticAdam
-from course_lib.inference.vble.moments import RunningMoments
-from course_lib.inference.vble.posterior import N_DRAWS
+from course_lib.inference.vble.posterior import N_DRAWS, RunningMoments
 from course_lib.inference.vble.vble import VARIANTS, VBLE
 from course_lib.models.vae import VAE
 from course_lib.restore.photographs import PaddedProblem, Restoration

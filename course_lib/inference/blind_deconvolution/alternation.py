@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from course_lib.batch import inner, norm
+from course_lib.batch import image_sides, image_size, inner, norm
 from course_lib.diffusion import Denoiser
 from course_lib.inference.blind_deconvolution.image_step import ImageObjective, ImageStep
 from course_lib.inference.blind_deconvolution.kernel_step import (
@@ -168,7 +168,7 @@ def blind_deconvolution(
     initialisations are those of the paper on diffusion priors whose errata the book lists.
     """
     check_problem("blind_deconvolution", y, sigma)
-    q, img_size = as_potential(prior, stage.denoiser_sigma), tuple(y.shape[1:])
+    q, img_size = as_potential(prior, stage.denoiser_sigma), image_size(y)
     image_step, kernel_step = alternation.image_step, alternation.kernel_step
     x, h = y, first_kernels(init, kernel_size, y)
     v, history = h, History()  # h = kernel_step.kernel(v)
@@ -179,7 +179,7 @@ def blind_deconvolution(
             x, x_ahead, v_ahead = y, image_step.ahead(), kernel_step.ahead()
         for _ in range(alternation.n_inner):
             x = image_step(f, x_ahead(x))
-        g, h_old = KernelObjective(x, y, tuple(h.shape[-2:]), stage.kernel_ridge), h
+        g, h_old = KernelObjective(x, y, image_sides(h), stage.kernel_ridge), h
         for _ in range(alternation.n_kernel):
             v = kernel_step(g, v_ahead(v))
         h = kernel_step.kernel(v)

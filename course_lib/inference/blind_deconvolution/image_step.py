@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.batch import inner, per_image
+from course_lib.batch import image_size, inner, per_image
 from course_lib.inference.blind_deconvolution.potentials import (
     ImagePotential,
     check_problem,
@@ -121,7 +121,7 @@ def deconvolve(
         ValueError: shapes or numbers that make no sense.
     """
     check_problem("deconvolve", y, sigma)
-    op = BlurEach(kernel.expand(len(y), -1, -1, -1), tuple(y.shape[1:]))
+    op = BlurEach(kernel.expand(len(y), -1, -1, -1), image_size(y))
     f, ahead = ImageObjective(op, y, prior, sigma), image_step.ahead()
 
     def step(x: Tensor) -> tuple[Tensor, Row]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fft import irfft2, rfft2
 from torch.nn.functional import avg_pool2d
 
-from course_lib.batch import inner, per_image
+from course_lib.batch import image_sides, inner, per_image
 from course_lib.fourier import pad_and_centre, squared_modulus
 from course_lib.kernels.simplex import project_simplex
 from course_lib.operators import gaussian_kernel
@@ -44,6 +44,7 @@ class KernelObjective:
 
     @cached_property
     def spectra(self) -> tuple[Complex[Tensor, "b c h w2"], Complex[Tensor, "b c h w2"]]:
+        """Half spectra of x - m and y - m."""
         mean = self.x.mean((2, 3), keepdim=True)
         return rfft2(self.x - mean), rfft2(self.y - mean)
 
@@ -70,13 +71,13 @@ class KernelObjective:
     def grad(self, kernel: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
         """The correlation of x with h * x - y, at the places of the taps; up to a multiple of 1."""
         taps = correlation_at_taps(
-            self.spectra[0], self._residual(kernel), self.size, tuple(self.x.shape[-2:])
+            self.spectra[0], self._residual(kernel), self.size, image_sides(self.x)
         )
         return taps + self.ridge * kernel
 
     def _residual(self, kernel: Tensor) -> Tensor:
         x, y = self.spectra
-        return rfft2(pad_and_centre(kernel, tuple(self.x.shape[-2:]))) * x - y
+        return rfft2(pad_and_centre(kernel, image_sides(self.x))) * x - y
 
 
 def _repeated(x: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b k l"]:
@@ -211,7 +212,7 @@ def first_kernels(
 
 
 def _sides(size: KernelSize) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, int) else size
 
 
 def _gaussian(rows: float, columns: float, sides: tuple[int, int]) -> Float[Tensor, "1 1 h w"]:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import image_sides
 from course_lib.inference.blind_deconvolution.kernel_step import (
     KernelObjective,
     KernelSize,
@@ -32,7 +33,7 @@ def kernel_of_known_image(
         n_steps: number of steps, from a wide Gaussian.
     """
     h = first_kernels("wide", kernel_size, y)
-    f, step, ahead = KernelObjective(x, y, tuple(h.shape[-2:]), ridge), KernelStep(), Momentum()
+    f, step, ahead = KernelObjective(x, y, image_sides(h), ridge), KernelStep(), Momentum()
     for _ in range(n_steps):
         h = step(f, ahead(h))
     return h

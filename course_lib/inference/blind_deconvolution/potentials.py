@@ -19,9 +19,13 @@ class ImagePotential(Protocol):
     """
 
     @property
-    def lipschitz(self) -> float: ...
+    def lipschitz(self) -> float:
+        """L."""
+        ...
 
-    def grad(self, x: Tensor) -> Tensor: ...
+    def grad(self, x: Tensor, /) -> Tensor:
+        """grad q(x)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +55,11 @@ class DenoiserPotential:
 
     @property
     def lipschitz(self) -> float:
+        """1 / sigma^2."""
         return self.sigma**-2
 
     def grad(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """(x - D(x, sigma)) / sigma^2."""
         return potential_gradient(self.denoiser, x, self.sigma)
 
     def value(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"] | None:

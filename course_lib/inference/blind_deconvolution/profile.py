@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.batch import image_sides, image_size
 from course_lib.inference.blind_deconvolution.image_step import data_fidelity, deconvolve
 from course_lib.inference.blind_deconvolution.potentials import (
     ImagePotential,
@@ -69,13 +70,12 @@ def profile(
     check_problem("profile", y, sigma)
     if len(thetas) < 2:
         raise ValueError(f"profile: a curve needs two thetas or more, got {len(thetas)}.")
-    img_size = tuple(y.shape[1:])
-    kernels = [wrap_kernel(family(theta), img_size[-2:]).to(y) for theta in thetas]
+    kernels = [wrap_kernel(family(theta), image_sides(y)).to(y) for theta in thetas]
     images, x = [], y
     for kernel in kernels:
         x = deconvolve(prior, y, kernel, sigma=sigma, max_iter=max_iter, rtol=rtol, x0=x).x
         images.append(x)
-    operators = [Blur(kernel, img_size) for kernel in kernels]
+    operators = [Blur(kernel, image_size(y)) for kernel in kernels]
     lower, upper = [torch.zeros_like(y[:, 0, 0, 0])], [torch.zeros_like(y[:, 0, 0, 0])]
     for k in range(len(thetas) - 1):
         here, there = operators[k], operators[k + 1]

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fft import rfft2
 
+from course_lib.batch import image_sides, image_size
 from course_lib.inference.blind_deconvolution.alternation import BlindSolution
 from course_lib.inference.blind_deconvolution.kernel_step import (
     KernelSize,
@@ -51,12 +52,12 @@ def blind_richardson_lucy(
             f"{y.min().item():.3g}. Use y.clamp(min=0)."
         )
     kernel = first_kernels(init, kernel_size, y)
-    size, img_size = tuple(kernel.shape[-2:]), tuple(y.shape[1:])
+    size, img_size = image_sides(kernel), image_size(y)
     x, record = y.clamp(min=torch.finfo(y.dtype).eps), History("kl")
     for _ in range(n_outer):
         for _ in range(n_inner):
             share = _share(y, BlurEach(kernel, img_size).A(x))
-            taps = correlation_at_taps(rfft2(x), rfft2(share), size, img_size[-2:])
+            taps = correlation_at_taps(rfft2(x), rfft2(share), size, img_size[1:])
             kernel = (kernel * taps).clamp(min=0)  # rounding of the transforms
             kernel = kernel / kernel.sum((1, 2, 3), keepdim=True)
         op = BlurEach(kernel, img_size)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.fft import rfft2
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from course_lib.batch import image_sides, image_size
 from course_lib.inference.blind_deconvolution.kernel_step import correlation_at_taps
 from course_lib.inference.blind_deconvolution.potentials import ImagePotential
 from course_lib.operators import Blur
@@ -95,12 +96,17 @@ class JointHessian:
 
     def __post_init__(self) -> None:
         check_start("JointHessian", self.x, "x")
-        if self.basis is None:
-            object.__setattr__(self, "basis", face_basis(self.kernel))
+
+    @cached_property
+    def chart(self) -> Float[Tensor, "d n"]:
+        """The directions B, flat."""
+        basis = face_basis(self.kernel) if self.basis is None else self.basis
+        return basis.flatten(1)
 
     @cached_property
     def op(self) -> Blur:
-        return Blur(self.kernel, tuple(self.x.shape[1:]))
+        """H."""
+        return Blur(self.kernel, image_size(self.x))
 
     @cached_property
     def residual(self) -> Float[Tensor, "1 c h w"]:
@@ -109,28 +115,27 @@ class JointHessian:
 
     def __call__(self, dx: Tensor, dc: Float[Tensor, " d"]) -> tuple[Tensor, Float[Tensor, " d"]]:
         """The Hessian times (dx, dc)."""
-        along = Blur(self.direction(dc), tuple(self.x.shape[1:]))
+        along = Blur(self.direction(dc), image_size(self.x))
         u = self.op.A(dx) + along.A(self.x)
         first = self.op.A_adjoint(u) + along.A_adjoint(self.residual)
         first = first + self.sigma**2 * curvature(self.q, self.x, dx)
         second = self.pull(self.x, u) + self.pull(dx, self.residual)
-        flat = self.basis.flatten(1)
-        return first, second + self.ridge * flat @ (flat.T @ dc)
+        return first, second + self.ridge * self.chart @ (self.chart.T @ dc)
 
     def direction(self, dc: Float[Tensor, " d"]) -> Float[Tensor, "1 1 k l"]:
         """B dc, a change of the kernel."""
-        return torch.tensordot(dc, self.basis, dims=1)[None]
+        return (dc @ self.chart).view_as(self.kernel)
 
     def pull(self, x: Tensor, u: Tensor) -> Float[Tensor, " d"]:
         """B^T X^T u, the adjoint of dc -> (B dc) * x."""
-        size, img_size = tuple(self.kernel.shape[-2:]), tuple(x.shape[-2:])
+        size, img_size = image_sides(self.kernel), image_sides(x)
         taps = correlation_at_taps(rfft2(x), rfft2(u), size, img_size)
-        return self.basis.flatten(1) @ taps.flatten()
+        return self.chart @ taps.flatten()
 
     @property
     def size(self) -> int:
         """Pixels and directions of the kernel together."""
-        return self.x.numel() + len(self.basis)
+        return self.x.numel() + len(self.chart)
 
     def packed(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The same on one vector: pixels first."""
@@ -153,7 +158,9 @@ class JointHessian:
         def product(v: np.ndarray) -> np.ndarray:
             return self.packed(torch.from_numpy(v.ravel()).to(self.x)).double().numpy()
 
-        operator = LinearOperator((self.size, self.size), matvec=product, dtype=np.float64)
+        operator = LinearOperator(  # pyright: ignore[reportCallIssue]: scipy makes the subclass
+            (self.size, self.size), matvec=product, dtype=np.float64
+        )
         start = np.random.default_rng(0).standard_normal(self.size)
         values, vectors = eigsh(operator, count, which="SA", tol=rtol, maxiter=max_iter, v0=start)
         order = np.argsort(values)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -84,7 +84,7 @@ def tuned_baselines(
     for name, solve in methods.items():
         weights = falling_weights(STRONGEST[name], sigma / 10)
         scores = tune(solve, _Fit(op, tuning_y), tuning_x, weights)
-        lam = max(scores, key=scores.get)
+        lam = max(scores, key=lambda lam: scores[lam])
         x = torch.full((len(y), *op.img_size), 0.5).to(y)
         for weight in (10 * lam, lam):
             x = solve(fit, weight, x, **WELL).x
@@ -125,7 +125,7 @@ def falling_weights(strongest: float, least: float) -> list[float]:
 def _lasso(transform: DCT | Wavelets, lipschitz: float) -> Solver:
     """|A u - y|^2 / 2 + lam |Psi u|_1, the mean brightness left free."""
 
-    def solve(fit: LeastSquares, lam: float, x: Tensor, **accuracy) -> Solution:
+    def solve(fit: LeastSquares, lam: float, x: Tensor, **accuracy: Any) -> Solution:
         penalty = Sparsity(lam, transform, spare_coarsest=True)
         step = 1 / lipschitz
         return accelerated_proximal_gradient(fit, penalty, x, step_size=step, **accuracy)
@@ -136,7 +136,7 @@ def _lasso(transform: DCT | Wavelets, lipschitz: float) -> Solver:
 def _tv(lipschitz: float) -> Solver:
     """|A u - y|^2 / 2 + lam TV_eps(u)."""
 
-    def solve(fit: LeastSquares, lam: float, x: Tensor, **accuracy) -> Solution:
+    def solve(fit: LeastSquares, lam: float, x: Tensor, **accuracy: Any) -> Solution:
         penalty = SmoothedTV(lam, EPS)
         step = 1 / (lipschitz + penalty.lipschitz)
         return accelerated_gradient(fit + penalty, x, step_size=step, **accuracy)

@@ -37,7 +37,7 @@ def conditional_mean(
         TypeError: an operator that is not linear: then x given z and y is not Gaussian.
     """
     remedy = "No closed form for the image: use map_z from the prior, or give x0."
-    check_linear("conditional_mean", op, remedy)
+    linear = check_linear("conditional_mean", op, remedy)
     sigma = noise_sigma("conditional_mean", op, sigma)
     std = model_std("conditional_mean", model, std)
     if len(z) != len(y):
@@ -45,4 +45,4 @@ def conditional_mean(
             f"conditional_mean: expected a latent for each measurement, got {len(z)} for {len(y)}."
         )
     x = LatentEnergy(model, op, y, sigma).image(z)
-    return op.prox_l2(x, y, (std / sigma) ** 2)
+    return linear.prox_l2(x, y, (std / sigma) ** 2)

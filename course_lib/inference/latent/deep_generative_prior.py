@@ -195,7 +195,7 @@ def deep_generative_prior(
         TypeError: no torch.Generator for the draws; features of an operator that is not linear.
     """
     check_measurement("deep_generative_prior", op, y)
-    sigma = getattr(op.noise_model, "sigma", 0.0) if sigma is None else sigma
+    sigma = float(getattr(op.noise_model, "sigma", 0.0) if sigma is None else sigma)
     check_not_negative("deep_generative_prior", sigma=sigma)
     loss = _Loss(op, y, penalties, _features(model, op, y, sigma, penalties))
     own, phases = OwnWeights(model, progression.blocks), progression.phases
@@ -303,12 +303,13 @@ def _features(
 ) -> FeatureDistance | None:
     if not penalties.features:
         return None
-    if not hasattr(model, "discriminator"):
+    discriminator = getattr(model, "discriminator", None)
+    if discriminator is None:
         raise ValueError(
             f"deep_generative_prior: {type(model).__name__} has no discriminator whose features "
             "could be compared. Use Penalties(features=0)."
         )
-    return FeatureDistance(model.discriminator, op, y, sigma, penalties.n_features)
+    return FeatureDistance(discriminator, op, y, sigma, penalties.n_features)
 
 
 @torch.no_grad()
@@ -322,7 +323,7 @@ def _start(
     """The given latents, or the best of the draws, for the loss of the first phase."""
     image = LatentEnergy(model, loss.op, loss.y, 1.0).image  # refuses what does not fit
     if isinstance(z0, BestDraw):
-        check_generator("deep_generative_prior", generator)
+        generator = check_generator("deep_generative_prior", generator)
         pool = z0.std * model.prior(z0.n, generator=generator).to(loss.y)
         z = pool[loss.table(image(pool), pool, phase.data_weight).argmin(1)]
     else:

@@ -20,6 +20,7 @@ from torch import Tensor
 from course_lib.batch import inner
 from course_lib.inference.latent.generator import LatentGenerator, check_evaluation
 from course_lib.operators import Denoising, Operator, measure
+from course_lib.protocols import Linear
 from course_lib.validation import check_linear, check_measurement, check_not_negative
 
 
@@ -112,16 +113,21 @@ class MarginalPosterior(LatentEnergy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_linear(type(self).__name__, self.op, "With x = G(z), use LatentEnergy.")
+        _ = self.linear  # refuses what is not
         if not 0 < self.std < math.inf:
             raise ValueError(
                 f"MarginalPosterior: std must be positive and finite, got {self.std}. With 0, "
                 "x = G(z): that is LatentEnergy."
             )
 
+    @property
+    def linear(self) -> Linear:
+        """The operator, with its proximal map."""
+        return check_linear(type(self).__name__, self.op, "With x = G(z), use LatentEnergy.")
+
     def _value(self, z: Tensor, rows: Tensor | slice) -> Float[Tensor, " n"]:
         mean, y = self.image(z), self.y[rows]
-        x = self.op.prox_l2(mean.detach(), y, (self.std / self.sigma) ** 2)
+        x = self.linear.prox_l2(mean.detach(), y, (self.std / self.sigma) ** 2)
         residual, away = self.op.A(x) - y, x - mean
         return (
             inner(residual, residual) / (2 * self.sigma**2)

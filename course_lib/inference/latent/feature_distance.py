@@ -10,7 +10,7 @@ from torch import Tensor
 from course_lib.inference.latent.start import PIXEL_STD
 from course_lib.models.gan import Discriminator
 from course_lib.operators import Operator, measure
-from course_lib.protocols import ImageSize
+from course_lib.protocols import ImageSize, Linear
 from course_lib.validation import check_linear
 
 SMALLEST_NOISE = 0.01  # in the images whose features are compared: no more faith in y than this
@@ -43,8 +43,6 @@ class FeatureDistance:
     n_features: int = 3
 
     def __post_init__(self) -> None:
-        remedy = "No image can be made of its measurements: use Penalties(features=0)."
-        check_linear("FeatureDistance", self.op, remedy)
         if not 1 <= self.n_features <= len(self.target):
             raise ValueError(
                 f"FeatureDistance: this discriminator has {len(self.target)} features; expected "
@@ -54,22 +52,23 @@ class FeatureDistance:
     def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         """d of one image for each measurement."""
         features = self._features(measure(self.seen, x))
-        return sum(
-            (a - b).abs().flatten(1).mean(1) for a, b in zip(self.target, features, strict=True)
-        )
+        pairs = zip(self.target, features, strict=True)
+        return torch.stack([(a - b).abs().flatten(1).mean(1) for a, b in pairs]).sum(0)
 
     def table(self, x: Float[Tensor, "m c h w"]) -> Float[Tensor, "n m"]:
         """The distance of each measurement to each of m images."""
         features = self._features(self.seen.A(x))
-        return sum(
-            torch.cdist(a.flatten(1), b.flatten(1), p=1) / a[0].numel()
-            for a, b in zip(self.target, features, strict=True)
-        )
+        pairs = zip(self.target, features, strict=True)
+        distances = [torch.cdist(a.flatten(1), b.flatten(1), p=1) / a[0].numel() for a, b in pairs]
+        return torch.stack(distances).sum(0)
 
     @cached_property
     def seen(self) -> "SeenImage":
         """x -> S A x."""
-        return SeenImage(self.op, (PIXEL_STD / max(self.sigma, SMALLEST_NOISE)) ** 2)
+        remedy = "No image can be made of its measurements: use Penalties(features=0)."
+        op = check_linear("FeatureDistance", self.op, remedy)
+        gamma = (PIXEL_STD / max(self.sigma, SMALLEST_NOISE)) ** 2
+        return SeenImage(op, gamma, self.op.img_size)
 
     @cached_property
     def target(self) -> list[Tensor]:
@@ -88,14 +87,10 @@ class SeenImage(Operator):
     Its derivative (gamma A^T A + I)^-1 gamma A^T A is symmetric, so it is its own transpose.
     """
 
-    op: Operator
+    op: Linear
     gamma: float
+    img_size: ImageSize
     noise_model: None = None
-
-    @property
-    def img_size(self) -> ImageSize:
-        """That of the operator."""
-        return self.op.img_size
 
     def of(self, y: Tensor) -> Tensor:
         """S y."""
@@ -105,5 +100,5 @@ class SeenImage(Operator):
     def _apply(self, x: Tensor) -> Tensor:
         return self.of(self.op.A(x))
 
-    def _vjp(self, x: Tensor, v: Tensor) -> Tensor:
+    def _vjp(self, _x: Tensor, v: Tensor) -> Tensor:
         return self.op.prox_l2(torch.zeros_like(v), self.op.A(v), self.gamma)

@@ -26,6 +26,15 @@ class LatentGenerator(Protocol):
 
     def prior(self, n: int, *, generator: Generator) -> Tensor:
         """n draws of z."""
+        ...
+
+
+@runtime_checkable
+class EncodingGenerator(LatentGenerator, Protocol):
+    """A `LatentGenerator` that guesses the latent of an image."""
+
+    def encode(self, x: Tensor, /) -> Any:
+        """q(z | x), or anything with its `.mean`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,16 @@ def draw_latents(model: LatentGenerator, op: Operator, n: int, generator: Genera
     """n latents from the prior, for images of the size that op measures."""
     if tuple(getattr(model, "img_size", op.img_size)) == tuple(op.img_size):
         return model.prior(n, generator=generator)
-    return model.prior(n, generator=generator, img_size=tuple(op.img_size[-2:]))
+    draw: Callable[..., Tensor] = model.prior  # of a network for images of any size
+    return draw(n, generator=generator, img_size=tuple(op.img_size[-2:]))
+
+
+def check_encoder(name: str, model: LatentGenerator, remedy: str) -> EncodingGenerator:
+    """model itself; refuse one without an encoder, or in training mode."""
+    if not isinstance(model, EncodingGenerator):
+        raise ValueError(f"{name}: {type(model).__name__} has no encoder to start from; {remedy}")
+    check_evaluation(model)
+    return model
 
 
 def check_evaluation(model: LatentGenerator) -> None:

@@ -57,9 +57,10 @@ def laplace(f: LatentEnergy, z: Float[Tensor, "b ..."], *, batch: int = 256) -> 
 
     parts = zip(rows.split(batch), steps.split(batch), strict=True)
     columns = torch.cat([(seen(at + step) - seen(at - step)) / (2 * h) for at, step in parts])
-    if std:  # A^T (sigma^2 I + std^2 A A^T)^-1 A = (I - (I + gamma A^T A)^-1) / std^2
+    if isinstance(f, MarginalPosterior):
+        # A^T (sigma^2 I + std^2 A A^T)^-1 A = (I - (I + gamma A^T A)^-1) / std^2
         zero = columns.new_zeros(len(columns), *op.measurement_size)
-        weighted = (columns - op.prox_l2(columns, zero, (std / sigma) ** 2)) / std**2
+        weighted = (columns - f.linear.prox_l2(columns, zero, (std / sigma) ** 2)) / std**2
     else:
         weighted = columns / sigma**2
     columns, weighted = (c.flatten(1).unflatten(0, (len(z), d)) for c in (columns, weighted))

@@ -10,9 +10,9 @@ from torch import Tensor
 from course_lib.batch import per_image
 from course_lib.inference.latent.conditional_mean import conditional_mean
 from course_lib.inference.latent.energy import JointEnergy, LatentEnergy, model_std, noise_sigma
-from course_lib.inference.latent.generator import LatentGenerator
+from course_lib.inference.latent.generator import LatentGenerator, check_encoder
 from course_lib.inference.latent.map_z import LatentSolution
-from course_lib.inference.latent.start import encode
+from course_lib.inference.latent.start import encoded
 from course_lib.operators import Operator
 from course_lib.solvers import LBFGS, Adam, minimise
 from course_lib.solvers.solution import History, status_of
@@ -89,7 +89,9 @@ def map_xz(
     check_measurement("map_xz", op, y)
     sigma, std = noise_sigma("map_xz", op, sigma), model_std("map_xz", model, std)
     stds = sweeps.stds(std)
-    z = encode("map_xz", model, op, y, x0, sigma=sigma)
+    remedy = "use map_z, from the prior."
+    z = encoded("map_xz", model, op, y, x0, sigma=sigma, remedy=remedy).mean
+    encoder = check_encoder("map_xz", model, remedy)
     x = conditional_mean(model, op, y, z, sigma=sigma, std=stds[0])
     objective = JointEnergy(model, op, y, sigma, stds[0])(x, z)
     change, taken = torch.full_like(objective, math.inf), torch.zeros_like(objective)
@@ -98,7 +100,9 @@ def map_xz(
     rows = torch.arange(len(y), device=y.device)
     for sweep, s in enumerate(stds):
         x_old, z_old, J = x[rows], z[rows], JointEnergy(model, op, y[rows], sigma, s)
-        z_new, by_encoder = _lower(J.given_image(x_old), z_old, model.encode(x_old).mean, optimiser)
+        z_new, by_encoder = _lower(
+            J.given_image(x_old), z_old, encoder.encode(x_old).mean, optimiser
+        )
         x_new = conditional_mean(model, op, y[rows], z_new, sigma=sigma, std=s)
         # An x found by iterations may be worse by their tolerance: then the old one stays.
         value, unmoved = J(x_new, z_new), J(x_old, z_new)

@@ -1,16 +1,17 @@
 """Where descents over the latent start."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from course_lib.inference.latent.conditional_mean import conditional_mean
-from course_lib.inference.latent.generator import LatentGenerator, check_evaluation, draw_latents
+from course_lib.inference.latent.energy import noise_sigma
+from course_lib.inference.latent.generator import LatentGenerator, check_encoder, draw_latents
 from course_lib.operators import Operator
 from course_lib.rng import check_generator, generator_from
+from course_lib.validation import check_linear
 
 PIXEL_STD = 0.25  # of images in [0, 1], roughly: the prior of the first guess of an image
 
@@ -60,7 +61,8 @@ class Starts:
             return pool
         first = self.first
         if not isinstance(first, Tensor):
-            first = encode("map_z", model, op, y, self.x0, sigma=sigma)
+            remedy = "do without: starts=Starts(first='prior')."
+            first = encoded("map_z", model, op, y, self.x0, sigma=sigma, remedy=remedy).mean
         if first.shape != (len(y), *pool.shape[2:]):
             raise ValueError(
                 f"map_z: expected first latents of shape {(len(y), *pool.shape[2:])}, one for each "
@@ -82,32 +84,30 @@ def first_guess(
         ValueError: no sigma, or shapes that do not fit.
         TypeError: an operator that is not linear.
     """
+    remedy = "No closed form for the image: use map_z from the prior, or give x0."
+    linear, sigma = check_linear("first_guess", op, remedy), noise_sigma("first_guess", op, sigma)
     z = torch.zeros_like(draw_latents(model, op, 1, generator_from(0))).to(y)
-    z = z.expand(len(y), *z.shape[1:])
-    return conditional_mean(model, op, y, z, sigma=sigma, std=PIXEL_STD)
+    mean = model.decode(z.expand(len(y), *z.shape[1:])).mean
+    return linear.prox_l2(mean, y, (PIXEL_STD / sigma) ** 2)
 
 
 @torch.no_grad()
-def encode(
+def encoded(
     name: str,
     model: LatentGenerator,
     op: Operator,
     y: Tensor,
-    x0: Tensor | None,
+    x: Tensor | None,
     *,
     sigma: float,
-) -> Tensor:
-    """The encoder's latents for the images x0, `first_guess` by default."""
-    if x0 is None:
-        x0 = first_guess(model, op, y, sigma=sigma)
-    if not hasattr(model, "encode"):
+    remedy: str,
+) -> Any:
+    """q(z | x) by the encoder, at images x, `first_guess` by default."""
+    encoder = check_encoder(name, model, remedy)
+    x = first_guess(model, op, y, sigma=sigma) if x is None else x
+    expected = (len(y), *op.img_size)
+    if x.shape != expected:
         raise ValueError(
-            f"{name}: {type(model).__name__} has no encoder, so nothing guesses a latent. "
-            "map_z can do without: starts=Starts(first='prior')."
+            f"{name}: expected images to encode of shape {expected}, got {tuple(x.shape)}."
         )
-    if x0.shape != (len(y), *op.img_size):
-        raise ValueError(
-            f"{name}: expected x0 of shape {(len(y), *op.img_size)}, got {tuple(x0.shape)}."
-        )
-    check_evaluation(model)
-    return model.encode(x0).mean
+    return encoder.encode(x)

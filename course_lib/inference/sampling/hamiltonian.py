@@ -20,8 +20,9 @@ DIVERGENT = 1000.0  # nats: no trajectory that follows the motion is so far off
 class Potential(Protocol):
     """U = -log density, up to a constant: values (n,) and gradients (n, ...) at the rows of z."""
 
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_grad(self, z: Tensor, /) -> tuple[Tensor, Tensor]:
         """U and its gradient."""
+        ...
 
 
 class Point(NamedTuple):

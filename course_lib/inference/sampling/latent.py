@@ -20,8 +20,9 @@ from torch import Generator, Tensor
 from course_lib.inference.latent.energy import LatentEnergy
 from course_lib.inference.latent.generator import LatentGenerator
 from course_lib.inference.latent.laplace import Laplace, laplace
-from course_lib.inference.sampling.hamiltonian import Chains, Potential, hamiltonian_monte_carlo
+from course_lib.inference.sampling.hamiltonian import Chains, hamiltonian_monte_carlo
 from course_lib.operators import Operator
+from course_lib.protocols import Linear
 from course_lib.rng import check_generator, normal_like
 from course_lib.solvers import LBFGS, conjugate_gradient, minimise
 from course_lib.validation import check_linear, check_measurement
@@ -31,12 +32,12 @@ from course_lib.validation import check_linear, check_measurement
 class Whitened:
     """w -> U(mode + root w), the potential f in the standard coordinates of its peak."""
 
-    f: Potential
+    f: LatentEnergy
     peak: Laplace
 
-    def value_and_grad(self, w: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Tensor]:
-        """U and its gradient with respect to w."""
-        w = w.unflatten(0, (-1, len(self.peak.mode)))  # R chains for each of B targets
+    def value_and_grad(self, z: Float[Tensor, "n d"], /) -> tuple[Float[Tensor, " n"], Tensor]:
+        """U and its gradient at coordinates w."""
+        w = z.unflatten(0, (-1, len(self.peak.mode)))  # R chains for each of B targets
         value, grad = self.f.value_and_grad(self.peak.colour(w).flatten(0, 1))
         return value, torch.einsum("bji,rbj->rbi", self.peak.root, grad.view(w.shape)).flatten(0, 1)
 
@@ -134,7 +135,8 @@ def sample_images(
     """
     check_generator("sample_images", generator)
     check_measurement("sample_images", op, y)
-    check_linear("sample_images", op, "Where x = D(z), the image is model.decode(z).mean.")
+    remedy = "Where x = D(z), the image is model.decode(z).mean."
+    linear = check_linear("sample_images", op, remedy)
     if z.ndim < 3 or z.shape[1] != len(y):
         raise ValueError(
             f"sample_images: expected latents of shape (S, {len(y)}, ...), S for each measurement, "
@@ -142,21 +144,20 @@ def sample_images(
         )
     if not sigma > 0 or not (std is None or std > 0):
         raise ValueError(
-            f"sample_images: sigma and std must be positive, got {sigma} and {std}. Where "
-            "x = D(z), the image is model.decode(z).mean."
+            f"sample_images: sigma and std must be positive, got {sigma} and {std}. {remedy}"
         )
     given_z = model.decode(z.flatten(0, 1))
     rows = y.repeat(len(z), *[1] * (y.ndim - 1))
     rows = rows + sigma * normal_like(rows, generator)
     eps = normal_like(given_z.mean, generator)
     if std is not None:
-        x = op.prox_l2(given_z.mean + std * eps, rows, (std / sigma) ** 2)
+        x = linear.prox_l2(given_z.mean + std * eps, rows, (std / sigma) ** 2)
     else:
-        x = _structured_sample(given_z, op, rows, sigma, eps)
+        x = _structured_sample(given_z, linear, rows, sigma, eps)
     return x.unflatten(0, z.shape[:2])
 
 
-def _structured_sample(given_z: Any, op: Operator, y: Tensor, sigma: float, eps: Tensor) -> Tensor:
+def _structured_sample(given_z: Any, op: Linear, y: Tensor, sigma: float, eps: Tensor) -> Tensor:
     """Solves (A^T A / sigma^2 + L L^T) x = A^T y / sigma^2 + L (L^T D + eps)."""
     L = given_z.precision_cholesky
     b = op.A_adjoint(y) / sigma**2 + L.matvec(L.matvec_t(given_z.mean) + eps)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from course_lib.batch import image_size
 from course_lib.inference.untrained.deep_image_prior import deep_image_prior
 from course_lib.inference.untrained.network_descent import NetworkDescent
 from course_lib.operators import Denoising
@@ -54,7 +55,7 @@ def impedance(
         ]
     )
     found = deep_image_prior(
-        Denoising(tuple(images.shape[1:])),
+        Denoising(image_size(images)),
         targets.flatten(0, 1),
         network=network,
         descent=NetworkDescent(n_steps, step_size, noise_std=0.0, averaging=0.0),

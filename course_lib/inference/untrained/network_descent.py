@@ -1,6 +1,7 @@
 """Descent on the weights of untrained networks, and what keeps it from diverging."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -96,6 +97,6 @@ class Weights:
 
 
 @torch.no_grad()
-def _copy(sources: list[Tensor], targets: list[Tensor], rows: Tensor) -> None:
+def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor], rows: Tensor) -> None:
     for source, target in zip(sources, targets, strict=True):
         target.copy_(torch.where(per_image(rows, target), source, target))

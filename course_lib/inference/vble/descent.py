@@ -61,7 +61,7 @@ def with_fresh_draws(
         [{"params": [free[name]], "lr": units[name] * optimiser.step_size} for name in free]
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, optimiser.n_steps)
-    history, longest = History("objective"), optimiser.clip_norm * f.y[0].numel()
+    history, longest = History("objective"), optimiser.clip_norm * f.n_measured
     for _ in range(optimiser.n_steps):
         value = f(free, draw())
         grads = torch.autograd.grad(value.sum(), list(free.values()))

@@ -47,6 +47,11 @@ class Objective:
         values = negative_elbo(q, self.vae, self.op, y, self.noise, flat)
         return values.unflatten(0, (n_draws, -1)).mean(0)
 
+    @property
+    def n_measured(self) -> int:
+        """Numbers in the measurement of one image."""
+        return self.y[0].numel()
+
     def of(self, rows: Tensor) -> "Objective":
         """The objective of some of the images."""
         return replace(self, y=self.y[rows])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,6 @@ from course_lib.inference.vble.factors import (
     Parameters,
     draw_eps,
 )
-from course_lib.inference.vble.moments import Moments, RunningMoments
 from course_lib.inference.vble.objective import repeat
 from course_lib.metrics import interval_coverage
 from course_lib.rng import check_generator
@@ -24,6 +24,35 @@ from course_lib.solvers.solution import Status
 
 N_DRAWS = 100  # behind `.mean` and `.std`, as published
 AT_ONCE = 64  # images that go through the decoder together
+
+
+class Moments(NamedTuple):
+    """Moments of each pixel."""
+
+    mean: Tensor
+    std: Tensor  # with n - 1 degrees of freedom, in the unit of the image
+
+
+class RunningMoments:
+    """Count, mean and sum of squared deviations of all draws so far.
+
+    Source: Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115.
+    """
+
+    def __init__(self) -> None:
+        self.n, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, draws: Tensor) -> None:
+        """Take in k more draws, (k, ...)."""
+        k, mean = len(draws), draws.mean(0)
+        gap, within = mean - self.mean, (draws - mean).square().sum(0)
+        total = self.n + k
+        self.squares = self.squares + within + self.n * k / total * gap.square()
+        self.mean, self.n = self.mean + k / total * gap, total
+
+    def moments(self) -> Moments:
+        """Moments so far; NaN as the standard deviation of a single draw."""
+        return Moments(self.mean, (self.squares / (self.n - 1)).sqrt())
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,15 @@ Source: Biquard, Chabert, Genin, Latry & Oberlin, 2023, arXiv:2311.17744 (VBLE) 
 arXiv:2412.04130 (VBLE-xz).
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Generator, Tensor
-from torch.distributions import Normal
+from torch import Generator, Tensor, nn
 
 from course_lib.inference.latent.generator import LatentGenerator, check_evaluation
-from course_lib.inference.latent.start import first_guess
-from course_lib.inference.vble.channels_last import in_channels_last
+from course_lib.inference.latent.start import encoded
 from course_lib.inference.vble.descent import StochasticAdam, with_fixed_draws, with_fresh_draws
 from course_lib.inference.vble.factors import Eps, Parameters, draw_eps
 from course_lib.inference.vble.objective import Objective
@@ -152,7 +151,8 @@ class VBLE:
         z_init: Tensor | None,
     ) -> Parameters:
         if z_init is None:
-            q = _encoded(vae, op, y, noise, x_init)
+            sigma = noise.std(y).mean().item()
+            q = encoded("VBLE.fit", vae, op, y, x_init, sigma=sigma, remedy="give z_init.")
             m, log_a = q.mean, q.stddev.log()
         else:
             m, log_a = z_init.detach(), torch.full_like(z_init, -3.0)
@@ -161,23 +161,6 @@ class VBLE:
         free |= {"log_a": log_a} if self.latent == "gaussian" else {}
         free |= {"log_b": zero} if self.image == "gaussian" else {}
         return free | ({"nu": zero} if self.nu else {})
-
-
-@torch.no_grad()
-def _encoded(vae: Any, op: Operator, y: Tensor, noise: Likelihood, x_init: Tensor | None) -> Normal:
-    """q(z | x) of the encoder, at a first guess of the image."""
-    if not hasattr(vae, "encode"):
-        raise ValueError(
-            f"VBLE.fit: {type(vae).__name__} has no encoder to start from; give z_init."
-        )
-    if x_init is None:
-        x_init = first_guess(vae, op, y, sigma=noise.std(y).mean().item())
-    if x_init.shape != (len(y), *op.img_size):
-        raise ValueError(
-            f"VBLE.fit: expected x_init of shape {(len(y), *op.img_size)}, got "
-            f"{tuple(x_init.shape)}."
-        )
-    return vae.encode(x_init)
 
 
 def _likelihood(op: Operator, noise: Likelihood | float | None) -> Likelihood:
@@ -194,3 +177,24 @@ def _likelihood(op: Operator, noise: Likelihood | float | None) -> Likelihood:
             "and std(...). Use GaussianNoise or PoissonNoise, or add the two."
         )
     return given
+
+
+def in_channels_last(model: Any) -> Any:
+    """A copy of a network with channels last: the same numbers, up to twice as fast on a CPU.
+
+    The copy has weights of its own, which need no gradient, and shares whatever else its modules
+    hold. A model that is no `nn.Module` is returned itself.
+    """
+    if not isinstance(model, nn.Module):
+        return model
+    twin = copy(model)
+    for kind in ("_parameters", "_buffers"):
+        setattr(twin, kind, {name: _laid_out(part) for name, part in getattr(model, kind).items()})
+    twin._modules = {name: in_channels_last(part) for name, part in model._modules.items()}
+    return twin
+
+
+def _laid_out(part: Tensor | None) -> Tensor | None:
+    four = part is not None and part.ndim == 4
+    layout = torch.channels_last if four else torch.preserve_format
+    return None if part is None else part.detach().clone(memory_format=layout)

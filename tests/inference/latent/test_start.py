@@ -63,7 +63,7 @@ def test_first_guess_is_a_gaussian_posterior(linear, op):
     [
         ({"first": torch.zeros(3, K + 1)}, r"first latents of shape \(3, 3\)"),
         ({"first": torch.zeros(2, K)}, r"first latents of shape \(3, 3\)"),
-        ({"x0": torch.zeros(3, 1, 4, 4)}, r"x0 of shape \(3, 1, 4, 5\)"),
+        ({"x0": torch.zeros(3, 1, 4, 4)}, r"images to encode of shape \(3, 1, 4, 5\)"),
     ],
 )
 def test_shapes_that_do_not_fit(linear, options, message):

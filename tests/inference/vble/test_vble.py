@@ -21,6 +21,7 @@ from torch.distributions import Normal
 from course_lib.exact import grid_posterior, matrix_of
 from course_lib.inference.latent import Starts, map_z
 from course_lib.inference.vble import VBLE, StochasticAdam
+from course_lib.inference.vble.vble import in_channels_last
 from course_lib.models.structured_vae import structured_vae
 from course_lib.models.vae_networks import compact_vae
 from course_lib.operators import Denoising, GaussianNoise, PoissonNoise
@@ -233,7 +234,7 @@ G = generator_from(0)
         (
             {"vae": EncodingVAE(), "z_init": None, "x_init": Y[..., :4]},
             ValueError,
-            r"x_init of shape \(2, 1, 4, 5\), got \(2, 1, 4, 4\)",
+            r"images to encode of shape \(2, 1, 4, 5\), got \(2, 1, 4, 4\)",
         ),
         ({"vae": structured_vae().train()}, ValueError, "in training mode"),
     ],
@@ -264,3 +265,37 @@ def test_settings_that_do_not_exist_are_refused(fields, message):
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match=r"there is MAP-z, .*got 'VBLE'"):
         VBLE.variant("VBLE", LinearVAE())
+
+
+# ------------------------------------------------------------------ layout of the weights
+
+
+@pytest.fixture
+def small_vae():
+    """A small network in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return structured_vae(channels=(4, 6, 8), latent_channels=3, tail=4, width=4).eval()
+
+
+def test_channels_last_is_the_same_network_with_weights_of_its_own(small_vae):
+    twin = in_channels_last(small_vae)
+    z = small_vae.prior(2, generator=generator_from(0))
+    torch.testing.assert_close(twin.decode(z).mean, small_vae.decode(z).mean, rtol=1e-5, atol=1e-6)
+    own = {p.data_ptr() for p in small_vae.parameters()} | {
+        b.data_ptr() for b in small_vae.buffers()
+    }
+    copied = [
+        part for m in twin.modules() for part in (*m._parameters.values(), *m._buffers.values())
+    ]
+    copied = [part for part in copied if part is not None]
+    assert len(copied) == len([*small_vae.parameters(), *small_vae.buffers()])
+    assert not own & {part.data_ptr() for part in copied}
+    for part in copied:
+        assert not part.requires_grad
+        assert part.ndim != 4 or part.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_no_network_is_returned():
+    model = object()
+    assert in_channels_last(model) is model
