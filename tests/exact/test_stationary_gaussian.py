@@ -47,6 +47,16 @@ def test_gaussian_denoiser(world, generator):
     torch.testing.assert_close(world.potential(x, sigma), both)
 
 
+def test_power_law_is_flat_below_its_knee():
+    """S (knee^2 + |f|^2) is one number, at frequencies counted by hand."""
+    height, width, knee = 6, 5, 0.2
+    S = power_law((1, height, width), knee=knee).spectrum
+    rows = torch.tensor([0, 1, 2, 3, -2, -1], dtype=torch.float64)[:, None] / height
+    columns = torch.tensor([0, 1, 2], dtype=torch.float64) / width
+    product = S * (knee**2 + rows**2 + columns**2)
+    torch.testing.assert_close(product, product[:1, :1].expand(6, 3), rtol=1e-12, atol=0)
+
+
 def test_power_law_has_the_asked_deviation(generator):
     world = power_law((3, 16, 12), std=0.2, mean=0.5)
     x = world.sample(2000, generator=generator)

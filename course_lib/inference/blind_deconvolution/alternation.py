@@ -188,7 +188,7 @@ def blind_deconvolution(
         history.add(**_with_ridge(f.row(x), stage.kernel_ridge, h), kernel_change=change)
         if n + 1 in snapshots:
             kept.append(Snapshot(n + 1, x, h))
-    status = status_of(change <= 1e-5, ~change.isfinite())
+    status = status_of(change.le(1e-5), ~change.isfinite())
     result = {"kernel": h, "snapshots": tuple(kept), "evaluations": (n + 1) * alternation.n_inner}
     return BlindSolution(x, status, history.stack(), n + 1, **result)
 

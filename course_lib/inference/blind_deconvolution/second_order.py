@@ -12,6 +12,7 @@ is |u|^2 + sigma^2 <dx, Q dx>: Theorem 1.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,10 +99,9 @@ class JointHessian:
         check_start("JointHessian", self.x, "x")
 
     @cached_property
-    def chart(self) -> Float[Tensor, "d n"]:
-        """The directions B, flat."""
-        basis = face_basis(self.kernel) if self.basis is None else self.basis
-        return basis.flatten(1)
+    def directions(self) -> Float[Tensor, "d 1 k l"]:
+        """B, as given or by default."""
+        return face_basis(self.kernel) if self.basis is None else self.basis
 
     @cached_property
     def op(self) -> Blur:
@@ -120,22 +120,23 @@ class JointHessian:
         first = self.op.A_adjoint(u) + along.A_adjoint(self.residual)
         first = first + self.sigma**2 * curvature(self.q, self.x, dx)
         second = self.pull(self.x, u) + self.pull(dx, self.residual)
-        return first, second + self.ridge * self.chart @ (self.chart.T @ dc)
+        flat = self.directions.flatten(1)
+        return first, second + self.ridge * flat @ (flat.T @ dc)
 
     def direction(self, dc: Float[Tensor, " d"]) -> Float[Tensor, "1 1 k l"]:
         """B dc, a change of the kernel."""
-        return (dc @ self.chart).view_as(self.kernel)
+        return torch.tensordot(dc, self.directions, dims=1)[None]
 
     def pull(self, x: Tensor, u: Tensor) -> Float[Tensor, " d"]:
         """B^T X^T u, the adjoint of dc -> (B dc) * x."""
         size, img_size = image_sides(self.kernel), image_sides(x)
         taps = correlation_at_taps(rfft2(x), rfft2(u), size, img_size)
-        return self.chart @ taps.flatten()
+        return self.directions.flatten(1) @ taps.flatten()
 
     @property
     def size(self) -> int:
         """Pixels and directions of the kernel together."""
-        return self.x.numel() + len(self.chart)
+        return self.x.numel() + len(self.directions)
 
     def packed(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The same on one vector: pixels first."""
@@ -158,11 +159,11 @@ class JointHessian:
         def product(v: np.ndarray) -> np.ndarray:
             return self.packed(torch.from_numpy(v.ravel()).to(self.x)).double().numpy()
 
-        operator = LinearOperator(  # pyright: ignore[reportCallIssue]: scipy makes the subclass
-            (self.size, self.size), matvec=product, dtype=np.float64
-        )
+        factory: Any = LinearOperator  # whose signature the stubs do not know
+        operator = factory((self.size, self.size), matvec=product, dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(self.size)
-        values, vectors = eigsh(operator, count, which="SA", tol=rtol, maxiter=max_iter, v0=start)
+        settings: dict[str, Any] = {"tol": rtol, "maxiter": max_iter, "v0": start}
+        values, vectors = eigsh(operator, count, which="SA", **settings)
         order = np.argsort(values)
         return torch.from_numpy(values[order]), torch.from_numpy(vectors[:, order].T.copy())
 

@@ -174,12 +174,13 @@ def _network_and_input(
         network = SkipNetwork(op.img_size[0], generator=generator)
     network = repeated(network, len(y)).to(y)
     if z is None:
-        if not hasattr(network, "inputs"):
+        inputs = getattr(network, "inputs", None)
+        if inputs is None:
             raise ValueError(
                 f"deep_image_prior: {type(network).__name__} does not say how many `inputs` it "
                 "has; give z."
             )
-        z = 0.1 * torch.rand((1, network.inputs, *op.img_size[-2:]), generator=generator)
+        z = 0.1 * torch.rand((1, inputs, *op.img_size[-2:]), generator=generator)
     return network, z.to(y)
 
 

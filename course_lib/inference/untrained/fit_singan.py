@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import Adam
 
+from course_lib.batch import image_size
 from course_lib.metrics.images import unit_to_signed
 from course_lib.models.singan import SinGAN, gradient_penalty, patch_critic, resize
 from course_lib.rng import check_generator, normal_like
@@ -115,7 +116,7 @@ def fit_singan(
     _check_image(image)
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global seed
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        model = SinGAN(tuple(image.shape[1:]), **asdict(pyramid))
+        model = SinGAN(image_size(image), **asdict(pyramid))
         critic = patch_critic(image.shape[1], channels=pyramid.channels, depth=pyramid.depth)
     model, critic = model.to(image).requires_grad_(False).eval(), critic.to(image)
     model.image.copy_(image)

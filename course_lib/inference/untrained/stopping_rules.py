@@ -25,7 +25,10 @@ class StoppingRule(Protocol):
             the image that is returned stays the same.
     """
 
-    keep_going: bool
+    @property
+    def keep_going(self) -> bool:
+        """All steps are run."""
+        ...
 
     def start(self, op: Operator, y: Tensor, generator: Generator, /) -> Judge:
         """The judge of one fit, called with every iterate and its loss."""
@@ -101,10 +104,11 @@ class DiscrepancyRule:
         return lambda _x, loss: (loss, loss <= energy)
 
 
+@dataclass(frozen=True)
 class LastStep:
     """No rule: the last iterate."""
 
-    keep_going = True
+    keep_going: bool = True
 
     def start(self, _op: Operator, _y: Tensor, _generator: Generator, /) -> Judge:
         """The score falls with every step."""
@@ -138,13 +142,13 @@ class Best:
     """The iterate of least score of each image, its step and its score."""
 
     def __init__(self, y: Tensor) -> None:
-        self.x: Tensor | None = None
+        self.x = torch.zeros(())  # until the first offer
         self.score = torch.full((len(y),), math.inf, dtype=y.dtype, device=y.device)
         self.step = torch.zeros(len(y), dtype=torch.int64, device=y.device)
 
     def offer(self, x: Tensor, score: Tensor, step: int, closed: Tensor | None = None) -> None:
         """Take the images that are better and not closed. NaN is never better."""
         better = score < self.score if closed is None else (score < self.score) & ~closed
-        self.x = x if self.x is None else torch.where(per_image(better, x), x, self.x)
+        self.x = torch.where(per_image(better, x), x, self.x) if self.x.ndim else x
         self.score = torch.where(better, score, self.score)
         self.step = torch.where(better, step, self.step)

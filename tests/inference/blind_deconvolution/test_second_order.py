@@ -29,7 +29,7 @@ def test_the_joint_hessian_is_that_of_autograd(favourable, noise):
         h = kernel + torch.tensordot(v[x.numel() :], basis, dims=1)[None]
         return data(v) + 5 * noise * h.square().sum()
 
-    at = torch.cat([x.flatten(), torch.zeros(len(hessian.basis), dtype=F64)])
+    at = torch.cat([x.flatten(), torch.zeros(len(hessian.directions), dtype=F64)])
     expected = torch.autograd.functional.hessian(F, at)
     torch.testing.assert_close(dense(hessian), expected, rtol=0, atol=1e-10)
 
@@ -68,14 +68,14 @@ def test_the_solution_answers_linearly_to_noise(favourable):
     hessian = JointHessian(q, x, kernel, y, SIGMA)
     b = normal_like(y, generator_from(8))
     dx, dh = hessian.response(b, rtol=1e-12)
-    predicted = torch.cat([dx.flatten(), hessian.basis.flatten(1) @ dh.flatten()])
+    predicted = torch.cat([dx.flatten(), hessian.directions.flatten(1) @ dh.flatten()])
     exact = torch.linalg.solve(
         dense(hessian), torch.cat([hessian.op.A_adjoint(b).flatten(), hessian.pull(x, b)])
     )
     torch.testing.assert_close(predicted, exact, rtol=0, atol=1e-9)
     remainders = []
     for size in (1e-3, 1e-4, 1e-5):
-        moved = newton(q, x, kernel, hessian.basis, y + size * b)
+        moved = newton(q, x, kernel, hessian.directions, y + size * b)
         slope = moved.norm() / size
         assert slope == pytest.approx(predicted.norm().item(), rel=0.05)
         remainders.append((moved - size * predicted).norm() / size**2)

@@ -133,5 +133,5 @@ def test_bad_input():
         map_xz(Pushforward(Bent(), (K,)), op, y)
     with pytest.raises(ValueError, match=r"continuation < max_iter, got 5 and 5"):
         Sweeps(5, continuation=5)
-    with pytest.raises(ValueError, match=r"x0 of shape \(3, 1, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"images to encode of shape \(3, 1, 4, 5\)"):
         map_xz(Bent(), op, y, x0=y[..., :4])
