@@ -82,6 +82,7 @@ class ImageStep:
         return Momentum() if self.momentum else identity
 
     def __call__(self, f: ImageObjective, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """x after one step on f."""
         return f.gradient_step(x) if self.method == "gradient" else f.proximal_step(x)
 
 

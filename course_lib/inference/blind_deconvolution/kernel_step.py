@@ -65,6 +65,7 @@ class KernelObjective:
         return rows.flatten(1).amax(1) + self.ridge
 
     def __call__(self, kernel: Float[Tensor, "b 1 k l"]) -> Float[Tensor, " b"]:
+        """f(h)."""
         residual = irfft2(self._residual(kernel), s=self.x.shape[-2:])
         return (inner(residual, residual) + self.ridge * inner(kernel, kernel)) / 2
 
@@ -141,6 +142,7 @@ class KernelStep:
         return Momentum() if self.momentum else identity
 
     def __call__(self, f: KernelObjective, v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
+        """v after one step on f."""
         tau = self.step_size or per_image(1 / f.lipschitz, v)
         if self.method == "projected":
             return on_simplex(v - tau * f.grad(v))
