@@ -77,12 +77,15 @@ def test_triton_banded_cholesky_on_a_gpu(method, radius, dtype, generator):
 
 
 TWO_THREADS = """
+from itertools import product
 import numba, torch
-from kernels.agreement import FACTORS, SHAPES, TOLERANCE, banded_gaps, simplex_gap, tv_gaps
-torch.set_num_threads(2)
-for shape in SHAPES:
-    gaps = tv_gaps("numba", shape, "periodic", torch.float64)
-    assert max(gaps.values()) <= TOLERANCE[torch.float64], gaps
+from kernels.agreement import (
+    BOUNDARIES, FACTORS, SHAPES, TOLERANCE, banded_gaps, simplex_gap, tv_gaps
+)
+for threads, shape, boundary in product((3, 2), SHAPES, BOUNDARIES):
+    torch.set_num_threads(threads)  # one plane and three threads: a chunk that meets no border
+    gaps = tv_gaps("numba", shape, boundary, torch.float64)
+    assert max(gaps.values()) <= TOLERANCE[torch.float64], (threads, shape, boundary, gaps)
 assert simplex_gap("numba", (7, 30), 1.0, torch.float64) <= 1e-12
 assert max(banded_gaps("numba", FACTORS[0], torch.float64).values()) <= 1e-12
 assert torch.get_num_threads() == 2, torch.get_num_threads()

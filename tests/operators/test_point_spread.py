@@ -221,6 +221,18 @@ def test_wrapped_kernel_is_the_same_convolution(size):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)  # FFT rounding
 
 
+@pytest.mark.parametrize("side", [3, 4])
+@pytest.mark.parametrize("length", [7, 8, 9, 10])
+def test_wrapped_kernel_keeps_its_centre(length, side, generator):
+    """Odd and even sides: the centre is at h // 2, before and after."""
+    kernel = torch.rand(1, 1, length, length + 1, generator=generator, dtype=torch.float64)
+    x = torch.rand(1, 1, side, side, generator=generator, dtype=torch.float64)
+    large = x.repeat(1, 1, 5, 5)
+    expected = Blur(kernel, (1, *large.shape[-2:])).A(large)[..., :side, :side]
+    found = Blur(wrap_kernel(kernel, (side, side)), (1, side, side)).A(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)  # sums of 110 products
+
+
 def test_a_kernel_that_fits_is_not_touched():
     kernel = gaussian_kernel(1.0)
     assert wrap_kernel(kernel, (64, 64)) is kernel

@@ -45,6 +45,20 @@ def test_the_rate_is_that_of_the_square_root(generator):
     assert (gap[-1] < 0.25 * (plain[-1] - f(best))).all()  # and well ahead of plain descent
 
 
+def test_history_is_the_objective_of_each_iterate(generator):
+    """Of the iterates themselves, not of the points ahead of them."""
+    x0, y = images(generator), images(generator)
+    f = LeastSquares(OP, y) + Tychonov(0.003)
+    run = accelerated_gradient(f, x0, max_iter=7, rtol=0)
+    assert run.history["objective"].shape == (8, 3)
+    for iterate, row in (x0, 0), (run.x, -1):
+        assert torch.equal(run.history["objective"][row], f(iterate))
+        norm = f.grad(iterate).flatten(1).norm(dim=1)
+        torch.testing.assert_close(run.history["gradient_norm"][row], norm)
+    before = accelerated_gradient(f, x0, max_iter=6, rtol=0).x
+    assert torch.equal(run.history["objective"][-2], f(before))
+
+
 def test_restarts_give_linear_convergence(generator):
     y, lam = images(generator), 0.01
     f = LeastSquares(Denoising(SIZE), y) + SmoothedTV(lam, 0.001)

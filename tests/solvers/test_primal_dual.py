@@ -63,6 +63,16 @@ def test_it_is_the_limit_of_smoothing(name, generator):
     assert (gap <= lam * eps * x[0].numel()).all()
 
 
+def test_history_is_the_objective_of_each_iterate(generator):
+    op, lam = OPERATORS["blur"], 0.05
+    x0, x = torch.rand(2, 2, *SIZE, generator=generator, dtype=torch.float64)
+    y = op.A(x)
+    run = primal_dual_tv(op, y, lam, x0=x0, max_iter=7, rtol=0)
+    for iterate, row in ((x0, 0), (run.x, -1)):
+        expected = LeastSquares(op, y)(iterate) + lam * tv(iterate)
+        torch.testing.assert_close(run.history["objective"][row], expected)
+
+
 def test_colour_and_bad_input(generator):
     op = Denoising((3, 6, 5))
     y = torch.rand(1, 3, 6, 5, generator=generator, dtype=torch.float64)

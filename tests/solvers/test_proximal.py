@@ -45,6 +45,15 @@ def test_ridge_agrees_with_descent_on_the_sum(generator):
     assert (objective.diff(dim=0) <= 1e-12 * objective[0]).all()
 
 
+def test_history_is_the_objective_of_each_iterate(generator):
+    x0, y = images(generator), images(generator)
+    f, g = LeastSquares(OP, y), Absolute(0.1)
+    run = proximal_gradient(f, g, x0, max_iter=7, rtol=0)
+    assert run.history["objective"].shape == (8, 2)
+    assert torch.equal(run.history["objective"][0], f(x0) + g(x0))
+    assert torch.equal(run.history["objective"][-1], f(run.x) + g(run.x))
+
+
 def test_sparse_inpainting_in_one_step(generator):
     """A = mask: the minimiser is the soft threshold of y where it is seen, 0 elsewhere."""
     op = Inpainting(torch.rand(SIZE, generator=generator) < 0.5)

@@ -30,7 +30,7 @@ from course_lib.inference.blind_deconvolution import (
     profile,
 )
 from course_lib.metrics import align, kernel_similarity
-from course_lib.operators import Blur, gaussian_kernel
+from course_lib.operators import Blur, BlurEach, gaussian_kernel
 from course_lib.rng import generator_from, normal_like
 
 FAST = Alternation(ImageStep(), KernelStep(momentum=True), n_inner=1, n_kernel=10, restart=None)
@@ -162,6 +162,20 @@ def test_snapshots_and_histories(blurred):
     assert found.status == "max_iter"
     unknown = blind_deconvolution(lambda x, s: x, blurred, 3, sigma=SIGMA, stage=Stage(n_outer=2))
     assert set(unknown.history) == {"data_fidelity", "kernel_change"}  # q has no value
+
+
+def test_the_last_row_is_that_of_the_answer(blurred):
+    """F with its ridge, the data term, and how far the kernel has moved."""
+    stage = Stage(kernel_ridge=0.7, n_outer=4)
+    found = blind_deconvolution(TV, blurred, 3, sigma=SIGMA, stage=stage, snapshots=(3,))
+    op, kernel = BlurEach(found.kernel, SIZE), found.kernel
+    fit = data_fidelity(op, found.x, blurred)
+    ridge = 0.35 * kernel.square().sum((1, 2, 3))
+    torch.testing.assert_close(found.history["data_fidelity"][-1], fit)
+    expected = fit + SIGMA**2 * TV(found.x) + ridge
+    torch.testing.assert_close(found.history["objective"][-1], expected)
+    moved = (kernel - found.snapshots[0].kernel).flatten(1).norm(dim=1)
+    torch.testing.assert_close(found.history["kernel_change"][-1], moved)
 
 
 @pytest.mark.parametrize("size", [21, 31])

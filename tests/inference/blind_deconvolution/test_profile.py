@@ -6,6 +6,7 @@ from blind_world import F64, LEVEL, SIGMA, SIZE, TV, WORLD, exact_profile, heat
 from course_lib.inference.blind_deconvolution import (
     DenoiserPotential,
     data_fidelity,
+    deconvolve,
     profile,
 )
 from course_lib.operators import Blur, gaussian_kernel
@@ -40,3 +41,15 @@ def test_convex_invariant_priors_have_no_favourable_minimum(blurred):
         for theta, x in zip(thetas, found.x, strict=True)
     ]
     assert (torch.stack(values).diff(dim=0) > 0).all()
+
+
+def test_the_branch_is_followed_from_one_kernel_to_the_next(three):
+    """Of a potential that is not convex each minimum is sought from the one before it."""
+    world, _, _, y = three
+    q, thetas = DenoiserPotential(world, 0.2), (1.5, 1.2, 0.9)
+    options = {"sigma": 0.01, "max_iter": 5, "rtol": 0.0}
+    found = profile(q, y, lambda t: gaussian_kernel(t, 5, F64), thetas, **options)
+    x = y
+    for theta, reached in zip(thetas, found.x, strict=True):
+        x = deconvolve(q, y, gaussian_kernel(theta, 5, F64), x0=x, **options).x
+        assert torch.equal(x, reached)

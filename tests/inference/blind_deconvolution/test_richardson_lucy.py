@@ -39,3 +39,13 @@ def test_richardson_and_lucy_conserve_light_and_never_lose_likelihood():
     assert (found.history["kl"].diff(dim=0) <= 1e-12).all()
     with pytest.raises(ValueError, match=r"cannot be negative.*Use y.clamp\(min=0\)"):
         blind_richardson_lucy(-y, 5)
+
+
+def test_history_is_the_divergence_of_photons():
+    x = torch.rand(2, 1, 9, 8, generator=generator_from(15), dtype=F64)
+    y = BlurEach(kernels(2), (1, 9, 8)).A(x)
+    y[..., 0] = 0  # 0 log 0 = 0
+    found = blind_richardson_lucy(y, 3, n_outer=3, n_inner=2)
+    mean = BlurEach(found.kernel, (1, 9, 8)).A(found.x)
+    expected = (torch.xlogy(y, y) - torch.xlogy(y, mean) - y + mean).sum((1, 2, 3))
+    torch.testing.assert_close(found.history["kl"][-1], expected)

@@ -100,6 +100,38 @@ def test_long_gradients_are_shortened_for_each_image():
     assert (total.sqrt() < 0.03 * 2e-9 / 1e-8).all()  # |g| <= 20 * 1e-10 in 0.03 g / (|g| + 1e-8)
 
 
+def test_the_clipped_gradient_has_the_norm_asked_for_per_measured_number():
+    """Adam's first step is step_size r with r = |g| / (|g| + 1e-8), which tells the gradient g."""
+    y, z, clip = draw(2, 1, H, W, seed=7), draw(2, K, seed=8), 1e-8
+    optimiser = StochasticAdam(n_steps=1, step_size=0.03, clip_norm=clip)
+    fit = VBLE(LinearVAE()).fit
+    found = fit(BLUR, y, optimiser=optimiser, z_init=z, generator=generator_from(0))
+    unit = float(found.model.noise_std) if hasattr(found.model, "noise_std") else 1.0
+    start = {"m": z, "log_a": -3.0, "log_b": 0.0, "nu": 0.0}
+    squares = torch.zeros(2, dtype=F64)
+    for name, part in found.parameters.items():
+        r = (part - start[name]).abs() / (0.03 * (unit if name == "nu" else 1.0))
+        squares += (1e-8 * r / (1 - r)).square().flatten(1).sum(1)
+    torch.testing.assert_close(squares.sqrt(), torch.full_like(squares, clip * H * W))
+
+
+def test_short_gradients_are_left_alone():
+    y, z = draw(2, 1, H, W, seed=7), draw(2, K, seed=8)
+    found = [
+        VBLE(LinearVAE()).fit(
+            BLUR,
+            y,
+            optimiser=StochasticAdam(n_steps=5, clip_norm=clip),
+            z_init=z,
+            generator=generator_from(0),
+        )
+        for clip in (1e9, float("inf"))
+    ]
+    for name, part in found[0].parameters.items():
+        assert part.isfinite().all()
+        assert torch.equal(part, found[1].parameters[name])
+
+
 @pytest.mark.parametrize(
     "option", [{"n_steps": 0}, {"n_draws": 0}, {"step_size": 0.0}, {"clip_norm": float("nan")}]
 )
