@@ -186,7 +186,7 @@ for name, sign in (("minus", -1), ("plus, as printed", 1)):
     for t in times:
         spread[name].append(points.std().item())
         points = points + 0.01 * sign * t * (-points / (1 + t**2))
-spread["of the noisy number"] = (1 + times**2).sqrt()
+spread["exact, of x + noise"] = (1 + times**2).sqrt()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Standard deviation of a cloud that moves by the flow, with the right sign and with the printed one.", "name": "fig-sign"}, "image": {"alt": "One curve rises and covers the dashed curve exactly; the other falls from 1 to 0.3."}}
 plot_curves(
@@ -194,7 +194,7 @@ plot_curves(
     spread,
     "time = noise level",
     "standard deviation",
-    dashed=("of the noisy number",),
+    dashed=("exact, of x + noise",),
 )
 
 # %% [markdown]
