@@ -111,6 +111,16 @@ def test_the_hole_does_not_count():
     assert torch.equal(keep_intact(lambda image, hole: image + 1)(x, lost), x + 1)
 
 
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0105, True), (0.0095, False)])
+def test_the_change_is_a_mean_over_what_is_seen(threshold, kept):
+    """A change of 0.01 at every pixel that is seen, a quarter of all, is one of 0.01."""
+    x, mask = torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
+    mask[..., :4, :4] = 0
+    restored = keep_intact(lambda image, hole: image + 0.01, threshold)(x, mask)
+    assert (restored[..., :4, :4] == 0).all() == kept
+    assert (restored[..., 4:, :] == 0.01).all()
+
+
 def test_negative_threshold():
     with pytest.raises(ValueError, match=r"at least 0, got -0\.1"):
         keep_intact(lambda image, hole: image, threshold=-0.1)

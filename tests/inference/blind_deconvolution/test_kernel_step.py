@@ -112,6 +112,15 @@ def test_first_kernels():
     torch.testing.assert_close(own, torch.full((2, 1, 3, 3), 1 / 9, dtype=F64))
 
 
+@pytest.mark.parametrize(("init", "widths"), [("wide", (1.4, 2.52)), ("narrow", (0.35, 0.35))])
+def test_the_first_gaussians_have_their_widths(init, widths):
+    """A log parabola along either axis: 0.28 of the height, 0.28 of the width, or 0.35 pixels."""
+    kernel = first_kernels(init, (5, 9), torch.zeros(1, 1, 9, 13, dtype=F64))[0, 0]
+    rows, columns = (torch.arange(n) - n // 2 for n in kernel.shape)
+    drop = (rows / widths[0]).square()[:, None] + (columns / widths[1]).square()
+    torch.testing.assert_close(kernel, kernel[2, 4] * (-drop.double() / 2).exp())
+
+
 def test_colours_share_a_kernel():
     g = generator_from(11)
     x = torch.rand(1, 3, 10, 10, generator=g, dtype=F64)

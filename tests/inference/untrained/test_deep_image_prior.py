@@ -141,6 +141,21 @@ def test_weights_go_back():
     assert (held.x_last[0] == 0).all()
 
 
+def test_a_drop_is_in_decibels_of_the_loss_since_the_last_copy():
+    """A ratio r of mean squares is 10 log10 r dB; what has fallen is held to its old copy."""
+    network = nn.Module()
+    network.theta = nn.Parameter(torch.zeros(3, 2))
+    weights = NetworkDescent(max_drop=6.0).start(network)
+
+    def fallen(decibels, step):
+        return weights.fallen(10 ** (torch.tensor(decibels) / 10), step).tolist()
+
+    assert fallen([0.0, 0.0, 0.0], 0) == [False, False, False]
+    assert fallen([99.0, 99.0, 99.0], 49) == [False, False, False]  # between two copies
+    assert fallen([5.9, 6.1, -3.0], 50) == [False, True, False]
+    assert fallen([11.8, 5.9, 3.1], 100) == [False, False, True]
+
+
 def test_short_steps_go_down(photos):
     """The descent lemma needs a step below 2 / L; L is that of the loss near the start only."""
     op = Denoising((1, 32, 32))

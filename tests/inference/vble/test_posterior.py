@@ -65,6 +65,14 @@ def test_mean_and_std_take_a_hundred_draws_from_the_callers_generator():
     assert not torch.equal(fit(generator=generator_from(6)).mean, mean)
 
 
+def test_what_the_caller_draws_later_changes_nothing():
+    g = generator_from(5)
+    found, untouched = fit(generator=g), fit(generator=generator_from(5))
+    torch.rand(7, generator=g)
+    assert torch.equal(found.mean, untouched.mean)
+    assert torch.equal(found.std, untouched.std)
+
+
 def test_a_point_needs_no_generator():
     found = fit("MAP-z", n=2)
     assert torch.equal(found.mean, found.decoded)
