@@ -1,5 +1,6 @@
 """The `course` command: a thin door to course_lib."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from course_lib.project import CourseError
 from course_lib.results import (
     Change,
     budget,
+    check_photographs,
     compare,
     compute,
     experiments,
@@ -48,10 +50,16 @@ def execute(chapters: Names = None) -> None:
 def results(
     chapter: str,
     store: Annotated[bool, typer.Option(help="Write book/results/<chapter>.json.")] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder with the folder bsds500; else COURSE_DATA_DIR.")
+    ] = None,
 ) -> None:
     """Recompute a chapter's numbers at COURSE_BUDGET (default full) and show what moved."""
     name = find_chapter(chapter).name
+    if root is not None:
+        os.environ["COURSE_DATA_DIR"] = str(root.absolute())  # the experiments' processes read it
     chosen, amount = experiments(name), budget(default="full")
+    check_photographs(chosen, amount)
     if not chosen:
         raise CourseError(f"No experiments for {name}: write course_lib/experiments/{name[3:]}.py.")
     measured = []

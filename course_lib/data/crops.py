@@ -22,15 +22,17 @@ class Crops:
     """Which random crops of photographs.
 
     Crop i starts at photograph i modulo their number and is a function of (seed, i); flat or
-    saturated crops are drawn again from the next photograph.
+    saturated crops are drawn again from the next photograph, or from the same one.
 
     Args:
         scales: factors, one of which resizes a photograph before a crop is cut.
         seed: name of the draw.
+        one_each: draw flat crops again from the same photograph: no photograph gives two crops.
     """
 
     scales: tuple[float, ...] = (1.0, 0.7, 0.5)
     seed: int = 0
+    one_each: bool = False
 
 
 class Cropper:
@@ -60,7 +62,8 @@ class Cropper:
     def _crop(self, first: int, draws: list[list[float]]) -> UInt8[np.ndarray, "c size size"]:
         """The first drawn crop that has contrast; try t looks into photograph first + t."""
         for step, draw in enumerate(draws):
-            window = self._window(self.levels((first + step) % len(self.files)), draw)
+            number = first if self.crops.one_each else (first + step) % len(self.files)
+            window = self._window(self.levels(number), draw)
             saturated = np.mean((window <= 1) | (window >= 254))
             if window.std() >= 255 * MIN_STD and saturated <= MAX_SATURATED:
                 return window

@@ -35,7 +35,8 @@ PHOTOS: dict[str, str] = {
     "retina": "the back of a human eye",
 }
 
-# The fixed list of every table: diverse, detailed, none blurred beforehand.
+# The fixed list of pictures, live cells and tests: diverse, detailed, none blurred beforehand.
+# Stored tables are measured on the 200 test photographs of BSDS500.
 TEST_PHOTOS = (
     "camera",
     "astronaut",
@@ -50,6 +51,9 @@ TEST_PHOTOS = (
     "gravel",
     "immunohistochemistry",
 )
+
+
+TUNING_PHOTOS = tuple(name for name in PHOTOS if name not in TEST_PHOTOS)
 
 
 class Photos(NamedTuple):
@@ -106,7 +110,8 @@ def load_crops(
     """n square crops at random places of the photographs at 256 x 256, the same for a given seed.
 
     Crop i comes from photograph i modulo their number, so any n covers them evenly, and the first
-    crops do not depend on n.
+    crops do not depend on n. Several crops of one photograph overlap and are alike: they count as
+    one image in a mean and its interval.
     """
     if n < 1 or not names:
         raise ValueError(f"load_crops: expected n >= 1 and some names, got n={n}, names={names}.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from course_lib.data.cache import SPLITS, ImageSet, cached_images
 from course_lib.data.crops import Crops
 from course_lib.data.decoding import to_bytes
-from course_lib.data.photos import load_crops
+from course_lib.data.photos import TEST_PHOTOS, TUNING_PHOTOS, load_crops
 from course_lib.data.real import LOADERS, SETS, Decoding, load_real
 from course_lib.project import CourseError
 
@@ -49,10 +49,12 @@ def load_world(
     """The first n images of a world.
 
     Args:
-        name: "portraits", "portraits_colour" or "plates" (rendered, then cached), "photos" (test
-            only), or one of the real sets of `course_lib.data.real`.
+        name: "portraits", "portraits_colour" or "plates" (rendered, then cached), "photos" (one
+            crop from each bundled photograph, none to train on), or one of the real sets of
+            `course_lib.data.real`.
         split: "train", "validation" or "test": of a rendered world, the seeds 0, 1 and 2.
-        n: number of images; by default 20,000 to train, 2000 otherwise, and all of a real set.
+        n: number of images; by default 20,000 to train, 2000 otherwise, and all of a real set
+            and of the photographs.
         seed: of a rendered world, instead of the split's own; of crops, which ones.
         root: the folder of a real set.
         n_jobs: workers that render or decode.
@@ -69,10 +71,7 @@ def load_world(
         return load_real(name, root, split, n, how, crops=crops)
     count = SPLITS[split] if n is None else n
     if name == "photos":
-        if split != "test":
-            raise CourseError(f"load_world: photos are for testing only, got split {split!r}.")
-        crops = load_crops(count, SIDE, seed=seed or 0)
-        return ImageSet(to_bytes(crops.images), *about(name))
+        return _photographs(split, n, seed or 0)
     if name not in WORLDS:
         known = ", ".join([*WORLDS, "photos", *LOADERS])
         raise CourseError(f"load_world: unknown world {name!r}. There are: {known}.")
@@ -82,6 +81,21 @@ def load_world(
     img_size = (3 if WORLDS[name].colour else 1, SIDE, SIDE)
     images = cached_images(key, count, img_size, render, n_jobs=n_jobs, progress=progress)
     return ImageSet(images, *about(name), _labels(name, count, seed))
+
+
+def _photographs(split: str, n: int | None, seed: int) -> ImageSet:
+    """One crop from each of the bundled photographs: those of the tables, or the other ones."""
+    names = {"test": TEST_PHOTOS, "validation": TUNING_PHOTOS}.get(split, ())
+    if not names:
+        raise CourseError(f"load_world: photos are not for training, got split {split!r}.")
+    n = len(names) if n is None else n
+    if not 1 <= n <= len(names):
+        raise CourseError(
+            f"load_world: {len(names)} photographs are bundled for the split {split!r}, got n={n}. "
+            "Several crops of one photograph are not independent; bsds500_each has 200 photographs."
+        )
+    crops = load_crops(n, SIDE, seed=seed, names=names)
+    return ImageSet(to_bytes(crops.images), *about("photos"))
 
 
 def about(name: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.experiments.shared import means, photographs
+from course_lib.experiments.shared import bundled_photographs, means
 from course_lib.fourier import spectral_mean
 from course_lib.metrics import psnr
 from course_lib.operators import (
@@ -26,7 +26,7 @@ CHAPTER = "01_inverse_problems"
 @experiment(CHAPTER, cheap=True)
 def naive_inverse(budget: str) -> list[Result]:
     """Divide by the transfer function: the error predicted by the formula, and the measured one."""
-    (images, _), data = photographs(budget)
+    (images, _), data = bundled_photographs(budget)
     sigma, seed = 0.01, 1
     op = Blur(gaussian_kernel(0.6).double(), images.shape[1:], GaussianNoise(sigma))
     y = op(images.double(), generator=generator_from(seed))
@@ -47,7 +47,7 @@ def naive_inverse(budget: str) -> list[Result]:
 @experiment(CHAPTER, cheap=True)
 def unseen_share(budget: str) -> list[Result]:
     """|x - A^+ A x|^2 / |x|^2 for photographs x minus their mean: the variance that A destroys."""
-    (images, _), data = photographs(budget)
+    (images, _), data = bundled_photographs(budget)
     images = images - images.mean((2, 3), keepdim=True)
     seed, found = 1, {}
     for name, op in blind_spots(tuple(images.shape[1:]), seed).items():

@@ -6,18 +6,44 @@ import torch
 from torch import Tensor
 
 from course_lib.data import TEST_PHOTOS, Photos, load_photos
+from course_lib.data.cache import ImageSet
+from course_lib.data.real import Decoding, load_real
+from course_lib.data.worlds import load_world
 from course_lib.models import read_card
 from course_lib.results import Result
 
-_SCALE = {"smoke": (2, 64), "class": (4, 128), "full": (len(TEST_PHOTOS), 256)}
+_BUNDLED = {"smoke": (2, 64), "class": (4, 128), "full": (len(TEST_PHOTOS), 256)}
+N_PHOTOGRAPHS = 100  # of the 200 test photographs of BSDS500, in a stored table
 Found = tuple[Tensor | float, str, float | None]  # values, unit, tolerance
 
 
-def photographs(budget: str) -> tuple[Photos, str]:
-    """The photographs of a budget, and the words that describe them in a result."""
-    count, size = _SCALE[budget]
+def bundled_photographs(budget: str) -> tuple[Photos, str]:
+    """The bundled photographs of a budget, and the words that describe them in a result."""
+    count, size = _BUNDLED[budget]
     photos = load_photos(TEST_PHOTOS[:count], size)
     return photos, f"{count} photographs, {size} x {size} grey"
+
+
+def photographs(budget: str) -> tuple[Tensor, str]:
+    """Photographs (B, 1, H, W) for a table, and the words that describe them in a result.
+
+    At the full budget they are crops of the test photographs of BSDS500, one of each.
+    """
+    if budget != "full":
+        photos, data = bundled_photographs(budget)
+        return photos.images, data
+    how = Decoding(size=_BUNDLED["full"][1], progress=False)
+    photos = load_real("bsds500_each", None, "test", N_PHOTOGRAPHS, how)
+    return photos[:], f"{N_PHOTOGRAPHS} BSDS500 test photographs, {how.size} x {how.size} grey"
+
+
+def load_images(world: str, split: str, n: int, budget: str) -> ImageSet:
+    """The first n images of a world; photographs at the full budget are those of BSDS500.
+
+    The splits "validation", to tune on, and "test" have no photograph in common.
+    """
+    name = "bsds500_each" if (world, budget) == ("photos", "full") else world
+    return load_world(name, split, n, progress=False)
 
 
 def mean(values: Tensor | float) -> float:

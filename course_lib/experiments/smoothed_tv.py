@@ -1,6 +1,6 @@
 """Numbers of chapter 4: smoothed total variation against Tychonov on every test photograph."""
 
-from course_lib.experiments.shared import means, photographs
+from course_lib.experiments.shared import bundled_photographs, means, photographs
 from course_lib.experiments.tychonov_wiener import LAMS
 from course_lib.functionals import LeastSquares, SmoothedTV
 from course_lib.inference.classical import best_by_psnr, oracle_tv_denoising
@@ -16,7 +16,7 @@ CHAPTER = "04_smoothed_tv"
 @experiment(CHAPTER, cheap=True)
 def denoising(budget: str) -> list[Result]:
     """Noisy < Tychonov < smoothed TV, photograph by photograph, weights by the oracle."""
-    (images, names), data = photographs(budget)
+    (images, names), data = bundled_photographs(budget)
     sigma, seed = 0.1, 7
     op = Denoising(tuple(images.shape[1:]), GaussianNoise(sigma))
     y = op(images, generator=generator_from(seed))
@@ -42,10 +42,10 @@ def denoising(budget: str) -> list[Result]:
     ]
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, on_photographs=True)
 def deblurring(budget: str) -> list[Result]:
     """Gaussian blur of 1.5 pixels, noise 0.02: the oracle's Tychonov against the oracle's TV."""
-    (images, _), data = photographs(budget)
+    images, data = photographs(budget)
     sigma, seed = 0.02, 8
     op = Blur(gaussian_kernel(1.5), tuple(images.shape[1:]), GaussianNoise(sigma))
     y = op(images, generator=generator_from(seed))

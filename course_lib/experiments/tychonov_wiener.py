@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.experiments.shared import means, photographs
+from course_lib.experiments.shared import bundled_photographs, means
 from course_lib.fourier import leave_one_out_spectrum
 from course_lib.metrics import psnr, ssim
 from course_lib.operators import Blur, Denoising, GaussianNoise, LinearOperator, gaussian_kernel
@@ -39,7 +39,7 @@ def denoising(budget: str) -> list[Result]:
 
 def _table(budget: str, task: str, make_operator: Callable[..., LinearOperator]) -> list[Result]:
     """PSNR and SSIM of every method at every noise level."""
-    (images, _), data = photographs(budget)
+    (images, _), data = bundled_photographs(budget)
     seed, results = 5, []
     for key, sigma in SIGMAS.items():
         op = make_operator(tuple(images.shape[1:]), GaussianNoise(sigma))

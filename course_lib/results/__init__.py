@@ -8,6 +8,7 @@ cheap.
 from course_lib.results.registry import (
     Experiment,
     budget,
+    check_photographs,
     compute,
     experiment,
     experiments,
@@ -24,6 +25,7 @@ __all__ = [
     "Results",
     "Table",
     "budget",
+    "check_photographs",
     "compare",
     "compute",
     "experiment",

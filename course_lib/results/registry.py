@@ -2,13 +2,14 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from importlib.util import find_spec
 
 from joblib import cpu_count
 
+from course_lib.data.real import Decoding, load_real
 from course_lib.project import CourseError
 from course_lib.results.result import Result
 
@@ -18,12 +19,16 @@ _REGISTRY: dict[str, dict[str, "Experiment"]] = {}
 
 @dataclass(frozen=True)
 class Experiment:
-    """A function `run(budget) -> list[Result]`; a cheap one is recomputed by the tests."""
+    """A function `run(budget) -> list[Result]`; a cheap one is recomputed by the tests.
+
+    One `on_photographs` needs, at the full budget, the photographs of BSDS500.
+    """
 
     chapter: str
     name: str
     run: Callable[[str], list[Result]]
     cheap: bool
+    on_photographs: bool = False
 
 
 def budget(default: str = "class") -> str:
@@ -34,12 +39,14 @@ def budget(default: str = "class") -> str:
     return value
 
 
-def experiment(chapter: str, *, cheap: bool = False) -> Callable:
+def experiment(chapter: str, *, cheap: bool = False, on_photographs: bool = False) -> Callable:
     """Register the decorated function as an experiment of a chapter, named "03_tychonov_wiener"."""
 
     def register(run: Callable[[str], list[Result]]) -> Callable[[str], list[Result]]:
         name = run.__name__
-        _REGISTRY.setdefault(chapter, {})[name] = Experiment(chapter, name, run, cheap)
+        _REGISTRY.setdefault(chapter, {})[name] = Experiment(
+            chapter, name, run, cheap, on_photographs
+        )
         return run
 
     return register
@@ -51,6 +58,16 @@ def experiments(chapter: str) -> list[Experiment]:
     if find_spec(module) is not None:
         import_module(module)
     return list(_REGISTRY.get(chapter, {}).values())
+
+
+def check_photographs(chosen: Iterable[Experiment], budget: str) -> None:
+    """Refuse, before any work, experiments whose photographs are missing.
+
+    Raises:
+        CourseError: the photographs of BSDS500 are not in COURSE_DATA_DIR.
+    """
+    if budget == "full" and any(experiment.on_photographs for experiment in chosen):
+        load_real("bsds500_each", None, "test", 1, Decoding(progress=False))
 
 
 def compute(chosen: Experiment, budget: str) -> list[Result]:

@@ -49,7 +49,7 @@ class Source:
         """The images that measure: the recipe's, or the test split of the reader's set."""
         world, n = recipe.held_out
         if self.name in (None, recipe.data):
-            return load_world(world, "test", n, progress=False)
+            return load_world(world, "test", n, root=self.root, progress=False)
         images = load_world(self.name, "test", root=self.root, progress=False)
         labels = None if images.labels is None else images.labels[:n]
         return replace(images, images=images.images[:n], labels=labels)

@@ -123,6 +123,51 @@ def test_crops_are_windows_of_the_photographs(berkeley):
         assert (windows == crops[i]).all(-1).all(-1).sum() == 1
 
 
+@pytest.fixture
+def halves(tmp_path, rng):
+    """A Berkeley set of 53 photographs to train on and 4 to test on, and what is in them."""
+    root, photographs = tmp_path / "bsds500", {}
+    for folder, count in (("train", 53), ("test", 4)):
+        for i in range(count):
+            pixels = rng.integers(20, 236, (20, 24))
+            if i == 2:
+                pixels[:, :14] = 128  # some of its crops are flat
+            save(root / folder / f"{i:02}.png", pixels)
+            photographs[folder, i] = torch.from_numpy(pixels.astype(np.uint8))
+    return root, photographs
+
+
+@pytest.mark.parametrize(
+    ("split", "folder", "first", "count"), [("test", "test", 0, 4), ("validation", "train", 3, 50)]
+)
+def test_each_photograph_gives_one_crop_of_its_own(halves, split, folder, first, count):
+    root, photographs = halves
+    how = Decoding(size=12, progress=False)
+    crops = load_real("bsds500_each", root, split, how=how).images[:, 0]
+    assert len(crops) == count
+    for i, crop in enumerate(crops):
+        windows = photographs[folder, first + i].unfold(0, 12, 1).unfold(1, 12, 1)
+        assert (windows == crop).all(-1).all(-1).sum() == 1
+    few = load_real("bsds500_each", root, split, 3, how).images[:, 0]
+    assert torch.equal(few, crops[:3])
+
+
+def test_one_crop_each_is_not_for_training_and_never_more_than_there_are(halves):
+    root, _ = halves
+    with pytest.raises(CourseError, match="bsds500 trains"):
+        load_real("bsds500_each", root, "train")
+    with pytest.raises(CourseError, match="5 images were asked for, the split has 4"):
+        load_real("bsds500_each", root, "test", 5)
+
+
+def test_one_crop_each_is_found_where_the_set_is(halves, monkeypatch):
+    root, _ = halves
+    given = load_real("bsds500_each", root, "test", how=Decoding(size=12, progress=False)).images
+    monkeypatch.setenv("COURSE_DATA_DIR", str(root.parent))
+    found = load_real("bsds500_each", None, "test", how=Decoding(size=12, progress=False)).images
+    assert torch.equal(given, found)
+
+
 def test_crops_cover_the_photograph(berkeley):
     """1500 uniform draws miss one of 46 columns with probability 46 (1 - 1/46)^1500 = 2e-13."""
     crops = load("bsds500", berkeley, n=3000, size=16, scales=(1.0,)).images[::2, 0]

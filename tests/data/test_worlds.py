@@ -8,7 +8,7 @@ import torch
 
 from course_lib.data import worlds
 from course_lib.data.cache import cache_info
-from course_lib.data.photos import load_crops
+from course_lib.data.photos import TEST_PHOTOS, TUNING_PHOTOS, load_crops
 from course_lib.data.worlds import World, load_world
 from course_lib.project import CourseError
 from course_lib.rng import counter_uniform
@@ -94,13 +94,30 @@ def test_portraits_in_colour():
     assert torch.allclose(images[torch.arange(2)], expected, rtol=0, atol=HALF_STEP)
 
 
-def test_photos_are_for_testing():
-    photos = load_world("photos", "test", 5, seed=3)
-    expected = load_crops(5, 64, seed=3).images
-    assert torch.allclose(photos[torch.arange(5)], expected, rtol=0, atol=HALF_STEP)
+@pytest.mark.parametrize(("split", "names"), [("test", TEST_PHOTOS), ("validation", TUNING_PHOTOS)])
+def test_photos_are_one_crop_from_each_bundled_photograph(split, names):
+    photos = load_world("photos", split, seed=3)
+    expected = load_crops(len(names), 64, seed=3, names=names).images
+    assert torch.allclose(photos[:], expected, rtol=0, atol=HALF_STEP)
     assert cache_info() == []
-    with pytest.raises(CourseError, match="photos are for testing only, got split 'train'"):
+    first = load_world("photos", split, 2, seed=3)
+    assert torch.equal(first.images, photos.images[:2])
+
+
+def test_photos_to_tune_on_are_not_those_to_test_on():
+    assert TUNING_PHOTOS
+    assert not set(TEST_PHOTOS) & set(TUNING_PHOTOS)
+
+
+def test_photos_are_not_for_training():
+    with pytest.raises(CourseError, match="photos are not for training, got split 'train'"):
         load_world("photos", n=5)
+
+
+@pytest.mark.parametrize("n", [0, 13])
+def test_no_photograph_gives_two_crops(n):
+    with pytest.raises(CourseError, match=f"12 photographs are bundled .*got n={n}"):
+        load_world("photos", "test", n)
 
 
 def test_a_real_set_comes_through_the_same_door(tmp_path, monkeypatch):

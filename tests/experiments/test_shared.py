@@ -31,5 +31,5 @@ def test_figures_are_those_of_the_card():
 @pytest.mark.parametrize(("budget", "count", "side"), [("smoke", 2, 64), ("class", 4, 128)])
 def test_photographs_grow_with_the_budget(budget, count, side):
     photos, words = photographs(budget)
-    assert photos.images.shape == (count, 1, side, side)
+    assert photos.shape == (count, 1, side, side)
     assert words == f"{count} photographs, {side} x {side} grey"

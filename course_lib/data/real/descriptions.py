@@ -15,12 +15,20 @@ class RealSet(NamedTuple):
     source: str
 
 
+BERKELEY = (
+    "www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html: "
+    "BSR_bsds500.tgz, 70 MB; root is its folder BSR/BSDS500/data/images"
+)
 SETS = {
     "bsds500": RealSet(
         "crops of the Berkeley segmentation photographs",
         "non-commercial research and education",
-        "www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html: "
-        "BSR_bsds500.tgz, 70 MB; root is its folder BSR/BSDS500/data/images",
+        BERKELEY,
+    ),
+    "bsds500_each": RealSet(
+        "one crop from each of the Berkeley segmentation photographs",
+        "non-commercial research and education",
+        BERKELEY,
     ),
     "celeba": RealSet(
         "CelebA, faces of celebrities, aligned",

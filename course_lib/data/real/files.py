@@ -90,7 +90,8 @@ def cropped(
 ) -> UInt8[Tensor, "n c h w"]:
     """n random crops, through the cache."""
     make = Cropper(files, crops, how.size, how.colour)
-    return _cached(name, files, (crops.scales, crops.seed), n, make, how)
+    options = (crops.scales, crops.seed, *(["one each"] if crops.one_each else []))
+    return _cached(name, files, options, n, make, how)
 
 
 def _cached(

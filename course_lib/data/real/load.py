@@ -9,12 +9,13 @@ from course_lib.data.real.descriptions import SETS
 from course_lib.data.real.faces import celeba, ffhq, lfw, olivetti
 from course_lib.data.real.fashion_mnist import fashion_mnist
 from course_lib.data.real.files import Decoding
-from course_lib.data.real.folders import bsds500, split_folder
+from course_lib.data.real.folders import bsds500, bsds500_each, split_folder
 from course_lib.project import CourseError
 
 LOADERS = {
     "folder": split_folder,
     "bsds500": bsds500,
+    "bsds500_each": bsds500_each,
     "celeba": celeba,
     "ffhq": ffhq,
     "lfw": lfw,
@@ -37,6 +38,7 @@ def load_real(
     Args:
         name: a key of `LOADERS`.
         root: its folder, by default `name` in COURSE_DATA_DIR; scikit-learn's for lfw, olivetti.
+            The folder of bsds500_each is that of bsds500.
         split: "train", "validation" or "test".
         n: number of images, by default all of them (crops: see `bsds500`).
         how: size and colour; olivetti is as it is, fashion_mnist grey.
@@ -66,6 +68,6 @@ def load_real(
 
 def _default_root(name: str) -> Path:
     if folder := os.environ.get("COURSE_DATA_DIR"):
-        return Path(folder) / name
+        return Path(folder) / name.removesuffix("_each")
     source = f" Get it from {SETS[name].source}." if name in SETS else ""
-    raise CourseError(f"{name}: say where it is, by root or COURSE_DATA_DIR.{source}")
+    raise CourseError(f"{name}: say where it is, by root (--root) or COURSE_DATA_DIR.{source}")

@@ -145,7 +145,7 @@ DIFFUSION_RECIPES = [
         std=0.220,
         data="bsds500",
         n_images=240_000,
-        held_out=("photos", 96),
+        held_out=("bsds500_each", 100),
         prepare=EitherSize,
         # Minutes on a GPU, half a day or more on a CPU core.
         settings=Settings(steps=10_100, batch_size=512),

@@ -87,7 +87,7 @@ def structured_recipe(name: str, description: str, *, base: str, **changes: Any)
 
 DATA = {
     "portraits": images_of("portraits", 512),
-    "photos": {"data": "bsds500", "n_images": 60_000, "held_out": ("photos", 96)},
+    "photos": {"data": "bsds500", "n_images": 60_000, "held_out": ("bsds500_each", 100)},
 }
 SIZES = {"portraits": {}, "photos": {"latent_channels": 32, "tail": 24}}
 

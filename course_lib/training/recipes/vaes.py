@@ -55,7 +55,7 @@ VAE_RECIPES = [
         arguments={"channels": [32, 64, 96], "latent_channels": 32, "tail": 24},
         data="bsds500",
         n_images=60_000,
-        held_out=("photos", 96),
+        held_out=("bsds500_each", 100),
         settings=Settings(steps=7000, batch_size=16),
     ),
     vae_recipe(
