@@ -85,7 +85,8 @@ def _card(card: dict) -> str:
         f"## `{card['name']}`\n\n{card['description']}: {card['parameters']:,} parameters, trained "
         f"on {card['data']} ({card['steps']:,} steps of {card['batch_size']} images, "
         f"{card['minutes']:.0f} minutes on {card['machine']}). Licence of the weights: "
-        f"{card['licence']}; of the images: {card['data_licence']}.\n\n"
+        f"{card['licence']}; of the images: {card['data_licence']}. "
+        f"Held out: {card['held_out']}.\n\n"
         f"```bash\n{card['command']}\n```\n\n" + "\n".join(table) + "\n"
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from course_lib.data.worlds import about, load_world
+from course_lib.data.worlds import WORLDS, about, load_world
 from course_lib.models.pretrained import (
     build,
     leave_out,
@@ -159,12 +159,21 @@ def describe(recipe: Recipe, source: Source = Source()) -> dict[str, Any]:
         "arguments": dict(recipe.arguments),
         "data": f"{name}: {description}",
         "data_licence": licence,
-        "licence": "MIT",
+        "held_out": _held_out_words(recipe, source),
+        "licence": "MIT" if name in WORLDS else f"{licence}, as the images",
         "seed": recipe.settings.seed,
         "batch_size": recipe.settings.batch_size,
         "learning_rate": recipe.settings.learning_rate,
     }
     return card | ({"left_out": list(recipe.left_out)} if recipe.left_out else {})
+
+
+def _held_out_words(recipe: Recipe, source: Source) -> str:
+    """Which images the figures of a card are measured on."""
+    world, n = recipe.held_out
+    if source.name in (None, recipe.data):
+        return f"{n} test images of {world}: {about(world)[0]}"
+    return f"at most {n} test images of {source.name}: {about(source.name)[0]}"
 
 
 def _check_request(device: str, minutes: float | None, steps: int | None) -> None:

@@ -84,6 +84,7 @@ def test_a_card_states_data_licence_and_settings():
         "arguments": {"latent_dim": 64, "classes": 36},
         "data": "plates: rendered number plates",
         "data_licence": "MIT, as this package, which renders them",
+        "held_out": "2000 test images of plates: rendered number plates",
         "licence": "MIT",
         "seed": 0,
         "batch_size": 32,
@@ -93,6 +94,8 @@ def test_a_card_states_data_licence_and_settings():
     other = release.describe(recipe, release.Source("celeba"))
     assert other["data"].startswith("celeba: CelebA, faces")
     assert other["data_licence"] == "non-commercial research"
+    assert other["licence"] == "non-commercial research, as the images"
+    assert other["held_out"].startswith("at most 2000 test images of celeba: CelebA, faces")
 
 
 def test_no_weights_without_a_recipe():
