@@ -30,7 +30,6 @@ import torch
 from timing import interleaved_medians
 from torch import Tensor
 
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.operators import (
     Blur,
     Downsampling,
@@ -39,6 +38,7 @@ from course_lib.operators import (
     gaussian_kernel,
     motion_kernel,
 )
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 from course_lib.results import Result, machine, store_results
 from course_lib.solvers import conjugate_gradient
 

@@ -39,7 +39,7 @@ from torch import Tensor
 from course_lib.finite_differences import gradient_adjoint
 from course_lib.kernels.simplex import project_simplex
 from course_lib.kernels.smoothed_tv import Descent, _reference, smoothed_tv_denoise
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 from course_lib.results import Result, machine, store_results
 
 make_torchvision_importable()

@@ -17,7 +17,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from course_lib.metrics import ssim
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 from course_lib.results import Result, machine, store_results
 
 make_torchvision_importable()

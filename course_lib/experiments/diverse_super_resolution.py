@@ -36,7 +36,7 @@ from course_lib.metrics import (
     ssim,
     total_variation_distance,
 )
-from course_lib.metrics.perceptual import backbone_path
+from course_lib.metrics.fetched import weights_path
 from course_lib.models import load_pretrained, read_card
 from course_lib.models.hvae import HVAE
 from course_lib.models.reading import read_samples
@@ -181,7 +181,7 @@ def scores(label: str, drawn: Tensor, problem: Portraits) -> list[Result]:
     if len(drawn) > 1:
         found["apd"] = 1e4 * average_pairwise_distance(drawn), "1e-4", 3.0
         found["psnr_mean"] = psnr(drawn.mean(0), x), "dB", 0.3
-        if backbone_path("alex").is_file():
+        if weights_path("alex").is_file():
             found["lpips_diversity"] = lpips(*drawn[:2].clamp(0, 1), net="alex"), "", 0.02
     data = f"held-out portraits, {len(drawn)} samples each"
     return means(found, f"{{}}_{label}", data, len(x), 0)

@@ -9,6 +9,8 @@ from course_lib.data import TEST_PHOTOS, Photos, load_photos
 from course_lib.data.cache import ImageSet
 from course_lib.data.real import Decoding, load_real
 from course_lib.data.worlds import load_world
+from course_lib.metrics import lpips
+from course_lib.metrics.fetched import weights_path
 from course_lib.models import read_card
 from course_lib.results import Result
 
@@ -65,6 +67,28 @@ def means(
         Result(name.format(key), mean(values), unit, tolerance, data, n, seed)
         for key, (values, unit, tolerance) in found.items()
     ]
+
+
+def perceptual(
+    estimate: Tensor, truth: Tensor, budget: str, *, tolerance: float = 0.005
+) -> dict[str, Found]:
+    """LPIPS (alex) of images cut to [0, 1], as one more entry of what `means` takes.
+
+    Without the fetched weights the entry is left out, except at budget "full": a stored table
+    must not lose its column.
+
+    Args:
+        estimate, truth: (B, 1 or 3, H, W), at least 31 pixels a side.
+        budget: "smoke", "class" or "full".
+        tolerance: of the mean over images.
+
+    Raises:
+        NotFetched: budget "full" without the weights; `course fetch perceptual` gets them.
+    """
+    if budget != "full" and not weights_path("alex").is_file():
+        return {}
+    values = lpips(estimate.clamp(0, 1), truth.clamp(0, 1), net="alex")
+    return {"lpips": (values, "", tolerance)}
 
 
 def figures_from_card(card_name: str, label: str, *, leave_out: str = "") -> list[Result]:

@@ -14,7 +14,7 @@ from course_lib.metrics.labels import (
     total_variation_distance,
 )
 from course_lib.metrics.naturalness import brisque, naturalness
-from course_lib.metrics.perceptual import lpips, random_feature_distance
+from course_lib.metrics.perceptual import lpips, random_feature_distance, vgg_features
 from course_lib.metrics.pixel import at_psnr, lr_psnr, mse, psnr, rmse
 from course_lib.metrics.scene_statistics import brisque_features
 from course_lib.metrics.structure import SsimFactors, ms_ssim, ssim, ssim_factors
@@ -55,4 +55,5 @@ __all__ = [
     "ssim_factors",
     "total_variation_distance",
     "unit_to_signed",
+    "vgg_features",
 ]

@@ -1,132 +1,139 @@
-"""Distances between the features of a network.
+"""Distances between the features of a network, and the features themselves.
 
 LPIPS, d(x, y) = sum_l mean_ij sum_c w_lc (f_lc(x) - f_lc(y))^2: no root, weights not squared, the
 features f of each pixel normalised over their channels. Zhang, Isola, Efros, Shechtman & Wang
-2018, doi:10.1109/CVPR.2018.00068, computed by their package `lpips`, version 0.1 of its weights.
+2018, doi:10.1109/CVPR.2018.00068, version 0.1 of their weights.
 """
 
-import socket
-import warnings
+from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
-from course_lib.metrics.images import check_channels, image_pair, unit_to_signed
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
+from course_lib.metrics.feature_networks import ARCHITECTURES, Features, features, random_weights
+from course_lib.metrics.fetched import NotFetched, weights_path
+from course_lib.metrics.images import check_channels, check_images, image_pair
 
 RANDOM_SEED = 0
-
-
-class Backbone(NamedTuple):
-    """A classifier trained on ImageNet, as torchvision names its weights."""
-
-    file: str
-    megabytes: float
-    least_side: int  # of an image, in pixels
-
-
-BACKBONES = {
-    "alex": Backbone("alexnet-owt-7be5be79.pth", 233.1, 31),
-    "vgg": Backbone("vgg16-397923af.pth", 527.8, 16),
-    "squeeze": Backbone("squeezenet1_1-b8a52dc0.pth", 4.7, 17),
-}
+EPS = 1e-10  # added to the length of a feature, as the authors do
 
 
 def lpips(estimate: Tensor, truth: Tensor, *, net: str = "alex") -> Float[Tensor, "b"]:
     """Learned perceptual distance of each image: 0 for equal images, about 1 for unlike ones.
 
     Images are (B, 1 or 3, H, W) in [0, 1]; a grey image repeats its channel. The figure depends on
-    `net`, "alex", "vgg" or "squeeze", which belongs beside it.
+    `net`, "alex" or "vgg", which belongs beside it, and on the size of the image in pixels.
 
     Raises:
-        FileNotFoundError: the backbone is not in torch's cache; nothing is downloaded here.
-        ImportError: the packages lpips and torchvision are missing.
+        FileNotFoundError: the weights are not there; `course fetch perceptual` gets them.
         ValueError: unknown net, other shapes, or images too small for the net.
     """
-    return _distance("lpips", estimate, truth, net, random=False)
+    _check(net, "lpips", estimate, truth)
+    return _distance(net, _published(net, "lpips", estimate), estimate, truth)
 
 
 def random_feature_distance(
     estimate: Tensor, truth: Tensor, *, net: str = "alex"
 ) -> Float[Tensor, "b"]:
-    """The formula of LPIPS on a backbone with random weights. It is not LPIPS.
+    """The formula of LPIPS on a network with random kernels and all w = 1. It is not LPIPS.
 
     It needs no download, and serves to study the formula; its figures compare with those of no
-    paper. The weights come from one fixed seed, the same in every call; the global random state
+    paper. The kernels come from one fixed seed, the same in every call; the global random state
     is left alone. Arguments and errors as in `lpips`, FileNotFoundError aside.
     """
-    return _distance("random_feature_distance", estimate, truth, net, random=True)
+    _check(net, "random_feature_distance", estimate, truth)
+    weights = _random(net, estimate.dtype, estimate.device)
+    return _distance(net, weights, estimate, truth)
 
 
-def backbone_path(net: str) -> Path:
-    """Path of the backbone of `net` in torch's cache, present or not."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net].file
+def vgg_features(x: Tensor, layers: Sequence[str]) -> Features:
+    """Features of VGG16, trained to recognise the classes of ImageNet, at some of its layers.
 
-
-def download_backbone(net: str, *, timeout: float = 30.0) -> Path:
-    """Fetch the backbone into torch's cache, with its hash checked; give up after a silence.
+    A layer is named by its ReLU: "relu1_1", "relu1_2", "relu2_1", ..., "relu5_3"; in the i-th
+    block, after i - 1 max-poolings by 2, the features have 64, 128, 256, 512, 512 channels. The
+    features are those after the ReLU. SRGAN's VGG22 and VGG54 are layers of another network,
+    VGG19: the nearest ones here are "relu2_2" and "relu5_3".
 
     Args:
-        timeout: seconds without an answer after which the download fails.
+        x: (B, 1 or 3, H, W) in [0, 1], at least 16 pixels a side. It is normalised here by
+            ImageNet's mean (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225);
+            a grey image repeats its channel.
+        layers: names of layers; nothing deeper than the last of them is computed.
+
+    Returns:
+        Name of a layer -> features (B, C, h, w), differentiable in x.
 
     Raises:
-        OSError: no network, or no answer.
+        FileNotFoundError: the weights are not there; `course fetch perceptual` gets them.
+        ValueError: an unknown layer or none, another shape, or images that are too small.
+
+    Source: Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D.
     """
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout)
-    try:
-        url = f"https://download.pytorch.org/models/{BACKBONES[net].file}"
-        torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True)
-    finally:
-        socket.setdefaulttimeout(before)
-    return backbone_path(net)
+    check_images("vgg_features", x)
+    _check_size("vgg", "vgg_features", x)
+    known = [layer.name for layer in ARCHITECTURES["vgg"].layers]
+    unknown = [name for name in layers if name not in known]
+    if unknown or not layers:
+        raise ValueError(
+            f"vgg_features: expected names of layers among {', '.join(known)}; got "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    found = features("vgg", _published("vgg", "vgg_features", x), x, layers)
+    return {name: found[name] for name in layers}
 
 
-def _distance(name: str, estimate: Tensor, truth: Tensor, net: str, *, random: bool) -> Tensor:
-    estimate, truth = image_pair(name, estimate, truth)
-    check_channels(name, estimate)
-    if net not in BACKBONES:
-        raise ValueError(f"{name}: expected net to be one of {sorted(BACKBONES)}, got {net!r}.")
-    least = BACKBONES[net].least_side
-    if min(estimate.shape[-2:]) < least:
+def _check(net: str, name: str, estimate: Tensor, truth: Tensor) -> None:
+    if net not in ARCHITECTURES:
+        raise ValueError(f"{name}: expected net to be one of {sorted(ARCHITECTURES)}, got {net!r}.")
+    image_pair(name, estimate, truth)
+    _check_size(net, name, estimate)
+
+
+def _check_size(net: str, name: str, x: Tensor) -> None:
+    check_channels(name, x)
+    least = ARCHITECTURES[net].least_side
+    if min(x.shape[-2:]) < least:
         raise ValueError(
             f"{name}: net {net!r} needs at least {least} x {least} pixels, the image has only "
-            f"{estimate.shape[-2]} x {estimate.shape[-1]}."
+            f"{x.shape[-2]} x {x.shape[-1]}."
         )
-    if not random and not backbone_path(net).is_file():
-        raise FileNotFoundError(
-            f"{name}: the backbone {BACKBONES[net].file} ({BACKBONES[net].megabytes} MB) is not in "
-            f"{backbone_path(net).parent}. Copy it there, or fetch it once with a network: "
-            f"course_lib.metrics.perceptual.download_backbone({net!r})."
-        )
-    model = _model(net, random, estimate.dtype, estimate.device)
-    x, y = (unit_to_signed(u.expand(-1, 3, -1, -1)) for u in (estimate, truth))
-    return model(x, y).flatten()
+
+
+def _distance(
+    net: str, weights: Mapping[str, Tensor], estimate: Tensor, truth: Tensor
+) -> Float[Tensor, "b"]:
+    compared = ARCHITECTURES[net].compared
+    f, g = (features(net, weights, u, compared) for u in (estimate, truth))
+    distance = estimate.new_zeros(len(estimate))
+    for name in compared:
+        difference = (_unit_length(f[name]) - _unit_length(g[name])).square()
+        linear = weights[f"{name}.linear"].view(-1, 1, 1)
+        distance = distance + (linear * difference).sum(1).mean((1, 2))
+    return distance
+
+
+def _unit_length(f: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    return f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + EPS)
+
+
+def _published(net: str, name: str, like: Tensor) -> Mapping[str, Tensor]:
+    path = weights_path(net)
+    if not path.is_file():
+        raise NotFetched(name, path)
+    return _read(path.as_posix(), path.stat().st_mtime_ns, like.dtype, like.device)
 
 
 @cache
-def _model(net: str, random: bool, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """The package's network, ready to compare images in [-1, 1]."""
-    package = _lpips_package()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning)  # torchvision: 'pretrained' is old
-        torch.default_generator.manual_seed(RANDOM_SEED)  # of the fork
-        model = package.LPIPS(net=net, pnet_rand=random, verbose=False)
-    return model.requires_grad_(False).to(device, dtype)
+def _read(
+    path: str, _written: int, dtype: torch.dtype, device: torch.device
+) -> Mapping[str, Tensor]:
+    """A file of weights, read again only if it is written anew."""
+    return {name: value.to(device, dtype) for name, value in load_file(path).items()}
 
 
-def _lpips_package() -> ModuleType:
-    try:
-        make_torchvision_importable()
-        import lpips as package
-    except ImportError as error:
-        raise ImportError(
-            f"lpips needs its package and torchvision, and importing them failed ({error}). "
-            "Install them with `pip install course-lib[perceptual]`."
-        ) from error
-    return package
+@cache
+def _random(net: str, dtype: torch.dtype, device: torch.device) -> Mapping[str, Tensor]:
+    return random_weights(net, RANDOM_SEED, torch.empty(0, dtype=dtype, device=device))

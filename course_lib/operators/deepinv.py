@@ -7,6 +7,7 @@ from torch import Tensor
 
 from course_lib.operators.base import LinearOperator
 from course_lib.operators.noise import GaussianNoise, PoissonNoise
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 
 
 def to_deepinv(op: LinearOperator) -> Any:
@@ -23,6 +24,7 @@ def to_deepinv(op: LinearOperator) -> Any:
     if not isinstance(op, LinearOperator):
         raise TypeError(f"to_deepinv: {type(op).__name__} is not linear.")
     try:
+        make_torchvision_importable()
         import deepinv
     except (ImportError, RuntimeError) as error:  # torchvision raises the latter beside CPU torch
         raise ImportError(

@@ -2,8 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from course_lib.experiments.shared import figures_from_card, mean, means, photographs
+from course_lib.experiments.shared import figures_from_card, mean, means, perceptual, photographs
+from course_lib.metrics import lpips
+from course_lib.metrics.feature_networks import random_weights
+from course_lib.metrics.fetched import NotFetched, weights_path
 from course_lib.models import read_card
 
 
@@ -33,3 +37,16 @@ def test_photographs_grow_with_the_budget(budget, count, side):
     photos, words = photographs(budget)
     assert photos.shape == (count, 1, side, side)
     assert words == f"{count} photographs, {side} x {side} grey"
+
+
+def test_a_full_table_does_not_lose_its_perceptual_column(tmp_path, monkeypatch, generator):
+    monkeypatch.setenv("COURSE_CACHE_DIR", str(tmp_path))
+    x = torch.rand(2, 1, 32, 32, generator=generator)
+    assert perceptual(x, x, "smoke") == perceptual(x, x, "class") == {}
+    with pytest.raises(NotFetched, match="course fetch perceptual"):
+        perceptual(x, x, "full")
+    weights_path("alex").parent.mkdir()
+    save_file(random_weights("alex", 0, torch.empty(0)), weights_path("alex"))
+    ((name, (values, unit, tolerance)),) = perceptual(2 * x, x, "smoke").items()
+    assert (name, unit, tolerance) == ("lpips", "", 0.005)
+    assert torch.equal(values, lpips((2 * x).clamp(max=1), x))

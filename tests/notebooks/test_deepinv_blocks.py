@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib import data, functionals, metrics, operators, solvers
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.py"))
 HEADING = "# ## The same in deepinv"

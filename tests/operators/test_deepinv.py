@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from course_lib.functionals import LeastSquares, Tychonov
-from course_lib.metrics.torchvision_shim import make_torchvision_importable
 from course_lib.operators import (
     Blur,
     Denoising,
@@ -19,6 +18,7 @@ from course_lib.operators import (
     gaussian_kernel,
     to_deepinv,
 )
+from course_lib.operators.torchvision_shim import make_torchvision_importable
 from course_lib.solvers import conjugate_gradient, tychonov
 
 HAS_DEEPINV = importlib.util.find_spec("deepinv") is not None
@@ -145,3 +145,11 @@ def test_the_wrapper_takes_what_deepinv_passes(deepinv, generator):
     both = physics.prox_l2(z, y, torch.tensor([0.5, 4.0]).reshape(2, 1, 1, 1))
     for i, gamma in enumerate((0.5, 4.0)):
         assert torch.allclose(both[i], op.prox_l2(z[i], y[i], gamma), rtol=0, atol=1e-12)
+
+
+def test_torchvision_can_be_imported_twice():
+    make_torchvision_importable()
+    torchvision = pytest.importorskip("torchvision")
+    make_torchvision_importable()
+    assert hasattr(torch.ops.torchvision, "nms")
+    assert torchvision.models.squeezenet1_1

@@ -8,6 +8,7 @@ import pytest
 from helpers import NUMBER
 
 from course_lib.book.chapters import chapters
+from course_lib.metrics.fetched import NotFetched
 from course_lib.results import (
     Result,
     compare,
@@ -30,7 +31,10 @@ CHEAP = [
 def test_stored_numbers_are_found_again(chosen):
     stored = [r for r in load_results(chosen.chapter).values() if r.experiment == chosen.name]
     assert stored, f"{chosen.name} is not stored: course results {chosen.chapter} --store"
-    measured = compute(chosen, stored[0].budget)
+    try:
+        measured = compute(chosen, stored[0].budget)
+    except NotFetched as missing:
+        pytest.skip(str(missing))
     moved = [change for change in compare(stored, measured) if change[0] not in ("same", "shown")]
     assert not moved
 

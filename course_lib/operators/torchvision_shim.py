@@ -3,7 +3,7 @@
 torchvision registers two compiled operators as soon as it is imported. Beside a CPU build of torch
 its library may not load, and the import then fails with "operator torchvision::nms does not exist".
 No network of this course uses them: declaring their signatures is enough. Where the library
-loads, nothing is changed. No other module of the package may import torchvision.
+loads, nothing is changed. Only deepinv needs torchvision; no module of the package imports it.
 """
 
 import sys
