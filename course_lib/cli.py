@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from course_lib.book.chapters import find_chapter, find_chapters
+from course_lib.book.chapters import find_chapters
 from course_lib.project import CourseError
 from course_lib.results import (
     Change,
+    Experiment,
     budget,
+    check_budget,
     check_photographs,
+    choose,
     compare,
-    compute,
-    experiments,
-    load_results,
-    results_path,
-    store_results,
+    forget,
+    merge,
+    recompute,
+    stored_of,
 )
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -50,27 +53,36 @@ def execute(chapters: Names = None) -> None:
 
 @app.command()
 def results(
-    chapter: str,
+    chapters: Names = None,
+    every: Annotated[bool, typer.Option("--all", help="All chapters.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One experiment; again for another.")
+    ] = None,
     store: Annotated[bool, typer.Option(help="Write book/results/<chapter>.json.")] = False,
     root: Annotated[
         Path | None, typer.Option(help="Folder with the folder bsds500; else COURSE_DATA_DIR.")
     ] = None,
 ) -> None:
-    """Recompute a chapter's numbers at COURSE_BUDGET (default full) and show what moved."""
-    name = find_chapter(chapter).name
+    """Recompute numbers at COURSE_BUDGET (default full) and show what moved.
+
+    A killed command goes on where it stopped. The exit code is 1 if a stored number has moved
+    beyond its tolerance, is gone, or its experiment failed; with --store only if one failed.
+    """
+    if every == bool(chapters):
+        raise CourseError("Name chapters, as in course results 3, or give --all; not both.")
     if root is not None:
         os.environ["COURSE_DATA_DIR"] = str(root.absolute())  # the experiments' processes read it
-    chosen, amount = experiments(name), budget(default="full")
-    check_photographs(chosen, amount)
-    if not chosen:
-        raise CourseError(f"No experiments for {name}: write course_lib/experiments/{name[3:]}.py.")
-    measured = []
-    for experiment in tqdm(chosen, desc=f"{name} ({amount})", unit=" experiments"):
-        measured += compute(experiment, amount)
-    stored = list(load_results(name).values()) if results_path(name).exists() else []
-    _show(name, compare(stored, measured))
-    if store:
-        typer.echo(f"Stored in {store_results(name, measured)}")
+    names = [chapter.name for chapter in find_chapters(chapters or [])]
+    chosen, amount = choose(names, only or []), budget(default="full")
+    check_photographs((e for found in chosen.values() for e in found), amount)
+    for name, found in chosen.items():
+        if not found and not every:
+            where = f"course_lib/experiments/{name[3:]}.py"
+            raise CourseError(f"No experiments for {name}: write {where}.")
+        if store:
+            check_budget(name, found, amount)
+    whole = [_recompute(name, found, amount, store, brief=every) for name, found in chosen.items()]
+    raise typer.Exit(0 if all(whole) else 1)
 
 
 @app.command()
@@ -302,6 +314,33 @@ def potential(
     typer.echo(f"error of the solver about {found.integration_error.item():.1f} nats")
     if probes > 1:
         typer.echo(f"standard error of {probes} probes {found.probe_error.item():.1f} nats")
+
+
+def _recompute(
+    chapter: str, chosen: list[Experiment], amount: str, store: bool, *, brief: bool
+) -> bool:
+    """Compute, compare and perhaps store numbers of a chapter; whether nothing is wrong."""
+    measured, done = [], []
+    for experiment in tqdm(chosen, desc=f"{chapter} ({amount})", unit=" experiments"):
+        try:
+            measured += recompute(experiment, amount)
+            done.append(experiment)
+        except Exception as error:
+            if not brief:  # one experiment must not hide what became of the others
+                raise
+            tqdm.write(f"{chapter}, {experiment.name}: FAILED, {type(error).__name__}: {error}")
+    changes = compare(stored_of(chapter, done), measured)
+    wrong = [change for change in changes if change.status in ("moved", "gone")]
+    shown = [c for c in changes if c.status not in ("same", "shown")] if brief else changes
+    if shown:
+        _show(chapter, shown)
+    counts = Counter(change.status for change in changes)
+    words = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+    typer.echo(f"{chapter}: {words or 'no numbers'}.")
+    if store and done:
+        typer.echo(f"Stored in {merge(chapter, done, measured)}")
+    forget(done, amount)
+    return len(done) == len(chosen) and (store or not wrong)
 
 
 def _show(title: str, changes: list[Change]) -> None:

@@ -5,6 +5,14 @@ Experiments (`course_lib/experiments/<slug>.py`) compute, `course results <chapt
 cheap.
 """
 
+from course_lib.results.recomputation import (
+    check_budget,
+    choose,
+    forget,
+    merge,
+    recompute,
+    stored_of,
+)
 from course_lib.results.registry import (
     Experiment,
     budget,
@@ -25,14 +33,20 @@ __all__ = [
     "Results",
     "Table",
     "budget",
+    "check_budget",
     "check_photographs",
+    "choose",
     "compare",
     "compute",
     "experiment",
     "experiments",
+    "forget",
     "load_results",
     "machine",
+    "merge",
+    "recompute",
     "results_path",
     "store_results",
     "stored_names",
+    "stored_of",
 ]

@@ -59,6 +59,88 @@ def test_results_are_computed_compared_and_stored(course, write_chapter, monkeyp
     assert "same" in capsys.readouterr().out
 
 
+def constant(chapter: str, name: str, value: float, calls: list[str] | None = None) -> None:
+    """Register an experiment that measures one number and notes that it ran."""
+    from course_lib.results import Result, experiment
+
+    def run(budget: str) -> list[Result]:
+        (calls if calls is not None else []).append(name)
+        if value != value:
+            raise KeyboardInterrupt
+        return [Result(name, value, "", 0.1, "none", 1, None)]
+
+    run.__name__ = name
+    experiment(chapter)(run)
+
+
+@pytest.fixture
+def two_chapters(write_chapter, monkeypatch):
+    """Two chapters whose numbers are stored: a of the first, b and c of the second."""
+    from course_lib.results import registry
+
+    monkeypatch.setattr(registry, "_REGISTRY", {})
+    monkeypatch.setenv("COURSE_BUDGET", "smoke")
+    for name in ("07_tiny_case", "08_second"):
+        write_chapter(name=name)
+    constant("07_tiny_case", "a", 1.0)
+    for name in ("b", "c"):
+        constant("08_second", name, 2.0)
+    assert course_command(monkeypatch, "results", "--all", "--store") == 0
+
+
+def test_a_moved_number_sets_the_exit_code(two_chapters, monkeypatch, capsys):
+    assert course_command(monkeypatch, "results", "--all") == 0
+    assert "07_tiny_case: 1 same." in capsys.readouterr().out
+    constant("08_second", "b", 2.05)
+    assert course_command(monkeypatch, "results", "--all") == 0  # within its tolerance
+    constant("08_second", "b", 2.2)
+    assert course_command(monkeypatch, "results", "--all") == 1
+    assert "08_second: 1 moved, 1 same." in capsys.readouterr().out
+    assert course_command(monkeypatch, "results", "8") == 1
+    assert course_command(monkeypatch, "results", "8", "--only", "c") == 0
+    assert course_command(monkeypatch, "results", "8", "--only", "b", "--store") == 0
+    assert course_command(monkeypatch, "results", "--all") == 0
+
+
+def test_a_killed_command_goes_on(two_chapters, monkeypatch):
+    calls: list[str] = []
+    constant("07_tiny_case", "a", 1.0, calls)
+    constant("08_second", "b", 2.0, calls)
+    constant("08_second", "c", float("nan"), calls)  # killed here
+    course_command(monkeypatch, "results", "--all")
+    constant("08_second", "c", 2.0, calls)
+    assert course_command(monkeypatch, "results", "8") == 0
+    assert calls == ["a", "b", "c", "c"]
+
+
+def test_an_experiment_that_fails_hides_no_other(two_chapters, monkeypatch, capsys):
+    from course_lib.results import experiment
+
+    @experiment("07_tiny_case")
+    def a(budget: str) -> list:
+        raise ValueError("no such photograph")
+
+    assert course_command(monkeypatch, "results", "--all") == 1
+    printed = capsys.readouterr()
+    assert "07_tiny_case, a: FAILED, ValueError: no such photograph" in printed.out + printed.err
+    assert "08_second: 2 same." in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--only", "d", "--all"],
+            "No experiment d in 07_tiny_case, 08_second. There are: a, b, c",
+        ),
+        ([], "give --all"),
+        (["7", "--all"], "not both"),
+    ],
+)
+def test_refusals_of_results(two_chapters, monkeypatch, arguments, message):
+    assert message in course_command(monkeypatch, "results", *arguments)
+
+
 def test_a_chapter_without_experiments_says_where_to_write_them(write_chapter, monkeypatch):
     write_chapter(name="06_quiet")
     message = course_command(monkeypatch, "results", "6")
