@@ -187,6 +187,35 @@ def test_clipping(tmp_path, clip):
     assert gradient(training).norm().item() == pytest.approx(min(before, clip), rel=1e-5)
 
 
+@pytest.mark.parametrize("shards", [1, 4])
+def test_figures_of_a_step_are_those_of_its_batch(tmp_path, shards):
+    """Loss, error and norm of the gradient at the weights before the step, of the joint batch."""
+    settings, data = replace(QUICK, log_every=1, shards=shards), Pairs()
+    for step in range(3):
+        before = fit(tmp_path / f"{step}", settings=replace(settings, steps=3), data=data)
+        line = before.history[step]
+        if step:  # the schedule of three steps is that of the run, so its saved start is too
+            before = interrupted(tmp_path / f"at{step}", step, replace(settings, steps=3), data)
+        model = before if step else Regression().model
+        x, y = data[settings.indices(step, len(data))]
+        error = model(x) - y
+        loss = error.square().mean()
+        slopes = torch.autograd.grad(loss, list(model.parameters()))
+        length = torch.cat([slope.flatten() for slope in slopes]).norm()
+        expected = {"loss": loss, "mae": error.abs().mean(), "gradient_norm": length}
+        for name, value in expected.items():  # float32
+            assert line[name] == pytest.approx(value.item(), rel=1e-6)
+        assert line["done"] == pytest.approx(step / 3, rel=1e-6)
+
+
+def interrupted(folder, step, settings, data):
+    """The model of a run after so many steps."""
+    objective = Failing("stop", {step * settings.shards})
+    with pytest.raises(InterruptedError):
+        fit(folder, objective, settings, data)
+    return objective.model
+
+
 @pytest.mark.parametrize("shards", [2, 8])
 def test_shards_add_up_to_the_joint_batch(tmp_path, shards):
     settings = replace(QUICK, clip_norm=math.inf)

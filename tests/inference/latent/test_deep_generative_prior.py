@@ -303,6 +303,29 @@ def test_history(op):
     torch.testing.assert_close(found.history["loss"][-1], value, rtol=1e-12, atol=0)
 
 
+def test_every_column_is_that_of_the_steps():
+    """A run that is cut off after k steps ends where row k of the whole run stands."""
+    op, gan = OPERATORS["blur"], gan_for(OPERATORS["blur"])
+    y, v, u = measurements(op), 0.7, 0.3
+    options = {"penalties": Penalties(v, latent=u), "z0": gan.prior(3, generator=generator_from(2))}
+    history = fit(gan, op, y, **options).history
+    number = torch.tensor([0] * 4 + [1] * 3 + [2] * 4)
+    done = [0, 4, 7]  # steps before each phase
+    for k, p in enumerate(number.tolist()):
+        cut = [*JOINT[:p], replace(JOINT[p], steps=k - done[p])]
+        run = fit(gan, op, y, phases=cut, **options)
+        data = (op.A(run.x) - y).flatten(1).square().mean(1)
+        features = [
+            distance_by_hand(FeatureDistance(gan.discriminator, op, y), op, *pair)
+            for pair in zip(y.split(1), run.x.split(1), strict=True)
+        ]
+        loss = JOINT[p].data_weight * data + v * torch.stack(features)
+        loss = loss + u / 2 * run.z.square().mean(1)
+        torch.testing.assert_close(history["data"][k], data, rtol=1e-9, atol=0)
+        torch.testing.assert_close(history["loss"][k], loss, rtol=1e-9, atol=0)
+    assert torch.equal(history["phase"], number[:, None].expand(11, 3).float())
+
+
 def test_the_start_is_the_best_of_the_draws(op):
     gan, y = gan_for(op), measurements(op)
     first = [Phase(0, 0, 0.0, 0.0, data_weight=5.0)]

@@ -81,6 +81,36 @@ def test_joint_objective_after_continuation():
     assert map_xz(model, op, y, sweeps=Sweeps(12, 1e3, continuation=4)).iterations == 5
 
 
+class Given(Sweeps):
+    """Sweeps with these s, so that a run of k sweeps is the start of a longer one."""
+
+    def stds(self, std):
+        return [2 * std, 1.5 * std, std, std, std][: self.max_iter]
+
+
+@pytest.mark.parametrize(("model", "taken"), [(Bent(), 0.0), (exact_vae(), 1.0)])
+def test_every_column_is_that_of_the_sweeps(model, taken):
+    """J(x, z) at the s of the sweep, root mean square changes, and who made the proposal."""
+    op = OPERATORS["blur"]
+    y = measurements(op)
+    runs = [map_xz(model, op, y, sweeps=Given(k, 0.0)) for k in range(1, 6)]
+    z = model.encode(first_guess(model, op, y)).mean
+    x, stds = conditional_mean(model, op, y, z, std=2 * STD), Given(5).stds(STD)
+    rows = {"objective": [JointEnergy(model, op, y, SIGMA, stds[0])(x, z)]}
+    rows |= {"change": [], "encoder": []}
+    for run, s in zip(runs, stds, strict=True):
+        moved = [(a - b).flatten(1).square().mean(1).sqrt() for a, b in ((run.x, x), (run.z, z))]
+        rows["encoder"].append((run.z == model.encode(x).mean).all(1).double())
+        x, z = run.x, run.z
+        rows["change"].append(moved[0] + moved[1])
+        rows["objective"].append(JointEnergy(model, op, y, SIGMA, s)(x, z))
+    assert runs[-1].history.keys() == rows.keys()
+    for name, row in rows.items():
+        found = runs[-1].history[name]
+        torch.testing.assert_close(found, torch.stack(row), rtol=1e-12, atol=0)
+    assert runs[-1].history["encoder"][0].mean() == taken
+
+
 def test_deviation_falls_to_its_final_value():
     """1 / s^2 from a tenth to one, in equal ratios."""
     stds = torch.tensor(Sweeps(6, continuation=4).stds(0.3), dtype=torch.float64)

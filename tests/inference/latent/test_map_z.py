@@ -121,6 +121,25 @@ def test_history_is_that_of_every_start(optimiser):
         assert still.max() > still.min()  # who settles early is frozen
 
 
+def test_history_is_the_objective_of_each_point():
+    """L-BFGS never goes up, so a run of k steps ends at its best point; the start comes first."""
+    op, model = OPERATORS["sensing"], Bent()
+    y = measurements(op)
+    z0 = Starts(2).draw(model, op, y, sigma=SIGMA, generator=generator_from(1))
+
+    def run(k):
+        optimiser, generator = LBFGS(k, rtol=0.0), generator_from(1)
+        return map_z(model, op, y, starts=Starts(2), optimiser=optimiser, generator=generator)
+
+    rows = run(5).history["objective"]
+    for k in range(6):
+        z = run(k).all_z if k else z0
+        residual = op.A(model(z.flatten(0, 1))).flatten(1) - y.repeat_interleave(2, 0).flatten(1)
+        fit = residual.square().sum(1).view(3, 2) / (2 * SIGMA**2)
+        expected = fit + z.square().sum(2) / 2
+        torch.testing.assert_close(rows[k], expected, rtol=1e-12, atol=0)
+
+
 SENSED = (1, 20, 20)
 
 

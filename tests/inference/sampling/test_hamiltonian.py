@@ -250,6 +250,41 @@ def test_gradients_are_counted():
     assert set(calls) == {6}  # all chains of all targets at once
 
 
+def test_every_record_is_that_of_the_iterations():
+    """Chains without warm-up written out one by one, with the same random numbers."""
+    n, step, f, z = 25, 0.7, Quartic(), draw(3, 2, 4)
+    chains = hamiltonian_monte_carlo(
+        f, z, n_samples=n, warmup=0, leapfrog_steps=5, step_size=step, generator=generator_from(1)
+    )
+    generator, acceptance, broken, gradients = generator_from(1), [], [], 1
+
+    def potential(z):
+        return z.square().sum(2).square() / 4
+
+    for k in range(n):
+        count = int(torch.randint(1, 6, (), generator=generator))
+        velocity = torch.randn(z.shape, generator=generator, dtype=z.dtype)
+        proposal, v = z, velocity
+        for _ in range(count):
+            v = v - step / 2 * proposal.square().sum(2, keepdim=True) * proposal
+            proposal = proposal + step * v
+            v = v - step / 2 * proposal.square().sum(2, keepdim=True) * proposal
+        energies = [potential(p) + w.square().sum(2) / 2 for p, w in ((z, velocity), (proposal, v))]
+        broken.append(energies[1] - energies[0] > 1000)
+        acceptance.append((energies[0] - energies[1]).exp().clamp(max=1).where(~broken[-1], 0))
+        chance = torch.rand(3, 2, generator=generator, dtype=z.dtype)
+        z = torch.where((chance < acceptance[-1])[..., None], proposal, z)
+        gradients += count
+        torch.testing.assert_close(chains.samples[k], z, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(chains.potential[k], potential(z), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(chains.acceptance, torch.stack(acceptance).mean(0))
+    assert torch.equal(chains.divergences, torch.stack(broken).sum(0))
+    assert 0 < chains.divergences.sum() < 6 * n
+    assert chains.gradients == gradients
+    assert torch.equal(chains.step_size, torch.full((2,), step, dtype=z.dtype))
+    assert torch.equal(chains.scale, torch.ones(2, 4, dtype=z.dtype))
+
+
 def test_dual_averaging_meets_the_target():
     """Acceptance exp(-step / b) is 0.8 at the step b log(1 / 0.8)."""
     b = torch.tensor([0.01, 1.0, 50.0], dtype=torch.float64)

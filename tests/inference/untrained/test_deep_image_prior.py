@@ -124,6 +124,59 @@ def test_filter_factors_of_landweber(steps):
     assert found.history["loss"].shape == (steps + 1, 2)
 
 
+def test_every_column_is_that_of_the_iterates():
+    """A descent of k steps is the start of a longer one, so the iterates are known."""
+    op, basis, y = linear_problem()
+    truth, window, a = torch.rand(2, 1, 3, 4, generator=generator_from(3)).double(), 3, 0.7
+    step_size = 1.0 / torch.linalg.matrix_norm(matrix(op) @ basis, 2).item() ** 2
+    iterates = [torch.zeros_like(truth)]
+    iterates += [fit_linear(op, basis, y, k, step_size=step_size).x_last for k in range(1, 9)]
+    found = deep_image_prior(
+        op,
+        y,
+        network=Linear(basis, op.img_size),
+        z=torch.zeros(1, 1),
+        descent=NetworkDescent(8, step_size, "gd", noise_std=0.0, averaging=a),
+        stop=VarianceRule(window, patience=100),
+        truth=truth,
+        generator=generator_from(2),
+    )
+    rows = {name: [] for name in ("loss", "restored", "variance", "psnr")}
+    for k in range(9):
+        x = torch.stack(iterates[: k + 1])
+        share = a ** torch.arange(k, -1, -1, dtype=torch.float64)
+        mean = torch.einsum("t,tbchw->bchw", share / share.sum(), x)
+        kept = (1 - 1 / window) ** torch.arange(k, -1, -1, dtype=torch.float64)
+        kept[1:] /= window
+        centre, square = (torch.einsum("t,tbchw->bchw", kept, v) for v in (x, x.square()))
+        variance = (square - centre.square()).mean((1, 2, 3))
+        rows["loss"].append((op.A(x[-1]) - y).square().mean(1))
+        rows["restored"].append(torch.zeros(2).double())
+        rows["variance"].append(variance if k >= window else torch.full_like(variance, math.nan))
+        rows["psnr"].append(-10 * (mean - truth).square().mean((1, 2, 3)).log10())
+    assert found.history.keys() == rows.keys()
+    for name, row in rows.items():
+        expected = torch.stack(row)
+        torch.testing.assert_close(
+            found.history[name], expected, rtol=1e-10, atol=1e-13, equal_nan=True
+        )
+
+
+def test_errors_of_the_four_targets_are_in_their_order():
+    """From theta = 0, one step of Adam of each number by the learning rate against its gradient."""
+    images = torch.rand(2, 1, 3, 4, generator=generator_from(3), dtype=torch.float64)
+    basis = torch.randn(12, 7, generator=generator_from(0), dtype=torch.float64)
+    network = Linear(basis, (1, 3, 4))
+    network.inputs = 1
+    found = impedance(
+        images, network=network, n_steps=1, step_size=0.02, generator=generator_from(5)
+    )
+    targets = found.targets.flatten(2)
+    first = 0.02 * (targets @ basis).sign() @ basis.T
+    expected = torch.stack([targets.square().mean(2), (first - targets).square().mean(2)])
+    torch.testing.assert_close(found.loss, expected, rtol=1e-6, atol=0)  # Adam divides by g + 1e-8
+
+
 def test_weights_go_back():
     """Too long a step multiplies the error by 1.5: every 50 steps the weights are put back."""
     op, basis, y = linear_problem()

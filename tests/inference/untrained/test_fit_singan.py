@@ -1,6 +1,7 @@
 """SinGAN on a photograph of 32 x 32 pixels, trained in seconds, and what can be done with it."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from course_lib.inference.untrained import (
     harmonise,
     singan_enlarge,
 )
-from course_lib.models.singan import SinGAN, resize
+from course_lib.models.singan import SinGAN, gradient_penalty, resize
 from course_lib.rng import generator_from
 
 QUICK = {"pyramid": Pyramid(2, 16, 4), "training": AdversarialTraining(n_steps=3)}
@@ -73,6 +74,36 @@ def test_history(model, lines):
     assert (reconstruction[:, -1] < 0.5 * reconstruction[:, 0]).all()
     assert len(lines) == 3
     assert lines[2].startswith("scale 2, 32 x 32: root mean square error of the reconstruction 0.0")
+
+
+def test_every_column_is_that_of_the_networks_before_the_step(monkeypatch):
+    """The critic of that moment, on the image and on what was drawn; the reconstruction drawn."""
+    seen = []
+
+    def spy(f, real, fake, *, generator):
+        length = gradient_penalty(f, real, fake, generator=generator.clone_state())
+        # f is sqrt(n) times the mean score
+        distance = (f(real) - f(fake)).mean() / math.sqrt(real.numel())
+        seen.append({"distance": distance.item(), "penalty": length.mean().item(), "real": real})
+        return gradient_penalty(f, real, fake, generator=generator)
+
+    def refine(self, coarser, scale, noise):
+        drawn = whole(self, coarser, scale, noise)
+        if len(drawn) == 2:
+            pairs.append(drawn[1].detach().clone())
+        return drawn
+
+    pairs, whole = [], SinGAN.refine
+    monkeypatch.setattr(sys.modules[fit_singan.__module__], "gradient_penalty", spy)
+    monkeypatch.setattr(SinGAN, "refine", refine)
+    model = fit_singan(load_photo("coins", 32), **QUICK, generator=generator_from(0))
+    n_scales = len(model.image_sizes)
+    assert len(seen) == len(pairs) == 3 * n_scales
+    for row, x_rec in zip(seen, pairs, strict=True):
+        row["reconstruction"] = mse(x_rec, row["real"])
+    for name, rows in model.history.items():
+        expected = torch.tensor([row[name] for row in seen]).view(n_scales, 3)
+        torch.testing.assert_close(rows, expected, rtol=1e-5, atol=1e-7)  # float32
 
 
 @pytest.mark.slow

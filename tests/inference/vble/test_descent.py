@@ -1,11 +1,16 @@
 """Descents to the best q: fresh draws come close, fixed ones end at the closed form."""
 
+import math
+
 import pytest
 import torch
 from linear_vae import F64, OPERATORS, H, K, LinearVAE, W, cubature, draw, exactly
 
 from course_lib.inference.vble import VBLE, StochasticAdam
+from course_lib.inference.vble.descent import with_fixed_draws, with_fresh_draws
+from course_lib.inference.vble.objective import Objective
 from course_lib.rng import generator_from
+from course_lib.solvers import LBFGS
 
 BLUR = OPERATORS["blur"]
 each_operator = pytest.mark.parametrize("op", OPERATORS.values(), ids=OPERATORS)
@@ -113,6 +118,61 @@ def test_the_clipped_gradient_has_the_norm_asked_for_per_measured_number():
         r = (part - start[name]).abs() / (0.03 * (unit if name == "nu" else 1.0))
         squares += (1e-8 * r / (1 - r)).square().flatten(1).sum(1)
     torch.testing.assert_close(squares.sqrt(), torch.full_like(squares, clip * H * W))
+
+
+class Bowl(Objective):
+    """sum of (m - e)^4 + nu^4 + cosh(log b), another curve for each part, for draws e of m."""
+
+    n_measured = 2
+
+    def __init__(self):
+        pass
+
+    def __call__(self, free, eps):
+        distance = (free["m"] - eps["z"]).mean(0) if eps["z"].ndim > 2 else free["m"] - eps["z"]
+        return 3 + (distance**4).sum(1) + (free["nu"] ** 4).sum(1) + free["log_b"].cosh().sum(1)
+
+    def of(self, rows):
+        return self
+
+
+def test_history_of_fresh_draws_is_the_objective_before_each_step():
+    """The descent is Adam's of torch, with a cosine for the rate and its own unit for nu."""
+    start = {name: draw(2, 3, seed=k) for k, name in enumerate(("m", "nu", "log_b"))}
+    draws, f = [{"z": draw(2, 3, seed=10 + k)} for k in range(7)], Bowl()
+    waiting = iter(draws)
+    end, status, history = with_fresh_draws(
+        f, start, lambda: next(waiting), StochasticAdam(7, 0.2, clip_norm=1e9), nu_unit=0.1
+    )
+    free = {name: part.clone().requires_grad_() for name, part in start.items()}
+    groups = [{"params": [v], "lr": 0.2 * (0.1 if k == "nu" else 1)} for k, v in free.items()]
+    adam, rows = torch.optim.Adam(groups), []
+    rates = [group["lr"] for group in groups]
+    for k, eps in enumerate(draws):
+        for group, rate in zip(adam.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 + math.cos(math.pi * k / 7)) / 2
+        value = f(free, eps)
+        rows.append(value.detach())
+        adam.zero_grad()
+        value.sum().backward()
+        adam.step()
+    assert status == "max_iter"
+    torch.testing.assert_close(history["objective"], torch.stack(rows), rtol=1e-12, atol=0)
+    for name, part in free.items():
+        torch.testing.assert_close(end[name], part.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_history_of_fixed_draws_is_the_objective_of_each_point():
+    """L-BFGS never goes up, so a run of k steps ends at its best point."""
+    start = {name: draw(2, 3, seed=k) for k, name in enumerate(("m", "nu", "log_b"))}
+    eps, f = {"z": draw(1, 2, 3, seed=9)}, Bowl()
+
+    def run(k):
+        return with_fixed_draws(f, start, eps, LBFGS(k, rtol=0.0))
+
+    history = run(6)[2]["objective"]
+    expected = torch.stack([f(start, eps), *(f(run(k)[0], eps) for k in range(1, 7))])
+    torch.testing.assert_close(history, expected, rtol=1e-13, atol=0)
 
 
 def test_short_gradients_are_left_alone():
