@@ -9,7 +9,7 @@ from course_lib.data import TEST_PHOTOS, Photos, load_photos
 from course_lib.data.cache import ImageSet
 from course_lib.data.real import Decoding, load_real
 from course_lib.data.worlds import load_world
-from course_lib.metrics import lpips
+from course_lib.metrics import lpips, mean_half_width, psnr
 from course_lib.metrics.fetched import weights_path
 from course_lib.models import read_card
 from course_lib.results import Result
@@ -89,6 +89,40 @@ def perceptual(
         return {}
     values = lpips(estimate.clamp(0, 1), truth.clamp(0, 1), net="alex")
     return {"lpips": (values, "", tolerance)}
+
+
+def scores(
+    estimates: Mapping[str, Tensor],
+    truth: Tensor,
+    budget: str,
+    *,
+    over: str,
+    tolerance: float = 0.3,
+) -> dict[str, Found]:
+    """PSNR and LPIPS of every method, and its PSNR minus that of one of them, image by image.
+
+    Args:
+        estimates: method -> images (B, C, H, W), B >= 2.
+        truth: the images themselves.
+        budget: as in `perceptual`.
+        over: the method that the others are compared with.
+        tolerance: of a mean in dB; that of LPIPS is a fifteenth of it.
+
+    Returns:
+        For each method "psnr_method" and "lpips_method", and except for `over` "gain_method" with
+        "half_method", half the width of its 95 % interval: entries of what `means` takes.
+    """
+    found: dict[str, Found] = {}
+    reference = psnr(estimates[over], truth)
+    for method, x in estimates.items():
+        found[f"psnr_{method}"] = psnr(x, truth), "dB", tolerance
+        if method != over:
+            gain = psnr(x, truth) - reference
+            found[f"gain_{method}"] = gain, "dB", tolerance
+            found[f"half_{method}"] = mean_half_width(gain), "dB", None
+        seen = perceptual(x, truth, budget, tolerance=tolerance / 15)
+        found |= {f"{key}_{method}": value for key, value in seen.items()}
+    return found
 
 
 def figures_from_card(card_name: str, label: str, *, leave_out: str = "") -> list[Result]:

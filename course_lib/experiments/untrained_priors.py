@@ -1,10 +1,12 @@
 """Numbers of chapter 8: networks fitted to one image, and generators that bend."""
 
 import torch
+from torch import Tensor
 
 from course_lib.data import load_photo, load_photos
+from course_lib.data.real import Decoding, load_real
 from course_lib.data.worlds import load_world
-from course_lib.experiments.shared import means
+from course_lib.experiments.shared import Found, load_images, means, scores
 from course_lib.inference import (
     AdversarialTraining,
     NetworkDescent,
@@ -19,7 +21,8 @@ from course_lib.inference import (
     singan_enlarge,
 )
 from course_lib.inference.classical import oracle_total_variation
-from course_lib.metrics import psnr
+from course_lib.inference.untrained import DeepImagePriorSolution
+from course_lib.metrics import mean_half_width, psnr
 from course_lib.models import load_pretrained
 from course_lib.operators import (
     Denoising,
@@ -35,44 +38,38 @@ from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
 
 CHAPTER = "08_untrained_priors"
-PHOTOS = ("camera", "astronaut", "coffee", "chelsea", "rocket")
 NOISE = 25 / 255
 RACE = 30  # steps, before a network of many weights has learnt small images by heart
 STEPS = {"smoke": 40, "class": 400, "full": 1000}
+IMAGES = {"smoke": 2, "class": 4, "full": 50}  # one network is fitted to each
+SIDE, HOLE = 64, 24
 DGP_NOISE = 0.02
 SINGAN_PHOTO = "coins"
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, on_photographs=True)
 def resistance(budget: str) -> list[Result]:
     """What is left of four targets after the same number of steps."""
-    n = {"smoke": 1, "class": 2, "full": 5}[budget]
-    photos = load_photos(PHOTOS[:n], 64).images
+    photos, data = photographs(budget)
     found = impedance(photos, n_steps=RACE, generator=generator_from(0))
-    data = f"{n} photographs, 64 x 64, {RACE} steps"
-    left = 10 * (found.loss[-1] / found.targets.flatten(2).var(2)).log10().mean(1)
+    left = 10 * (found.loss[-1] / found.targets.flatten(2).var(2)).log10()
     names = ("image", "noisy", "shuffled", "noise")
-    found = {
-        name: (value, "dB of the variance", None) for name, value in zip(names, left, strict=True)
-    }
-    return means(found, "impedance_{}", data, n, 0)
+    values: dict[str, Found] = {}
+    for name, value in zip(names, left, strict=True):
+        values[name] = value, "dB of the variance", None
+        values[f"half_{name}"] = mean_half_width(value), "dB of the variance", None
+    values["ordered"] = (left.diff(dim=0) > 0)[:2].all(0), "share of the photographs", None
+    return means(values, "impedance_{}", f"{data}, {RACE} steps", len(photos), 0)
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, on_photographs=True)
 def denoising(budget: str) -> list[Result]:
     """The hump: noise of 25/255, by the variance rule, by the oracle, after all steps, and TV."""
-    n, size = {"smoke": (1, 32), "class": (2, 64), "full": (5, 96)}[budget]
-    photos = load_photos(PHOTOS[:n], size).images
-    op = Denoising(tuple(photos.shape[1:]), noise_model=GaussianNoise(NOISE))
+    photos, data = photographs(budget)
+    op = Denoising((1, SIDE, SIDE), noise_model=GaussianNoise(NOISE))
     y = op(photos, generator=generator_from(1))
-    fit = deep_image_prior(
-        op,
-        y,
-        descent=NetworkDescent(STEPS[budget]),
-        stop=VarianceRule(keep_going=True),
-        truth=photos,
-        generator=generator_from(0),
-    )
+    fit = untrained(op, y, photos, STEPS[budget])
+    assert fit.oracle is not None  # the truth was given
     estimates = {
         "noisy": y,
         "tv": oracle_total_variation(op, y, photos),
@@ -80,105 +77,115 @@ def denoising(budget: str) -> list[Result]:
         "oracle": fit.oracle.x,
         "last": fit.x_last,
     }
-    found = {f"denoise_{name}": (psnr(x, photos), "dB", 0.5) for name, x in estimates.items()}
-    found["denoise_step"] = fit.step, "steps", None
-    found["oracle_step"] = fit.oracle.step, "steps", None
-    return means(found, "{}", f"{n} photographs, {size} x {size}, noise 25/255", n, 1)
+    found = scores(estimates, photos, budget, over="tv")
+    lost = psnr(fit.oracle.x, photos) - psnr(fit.x, photos)
+    found["lost"] = lost, "dB", 0.3
+    found["half_lost"] = mean_half_width(lost), "dB", None
+    found["step_rule"] = fit.step, "steps", None
+    found["step_oracle"] = fit.oracle.step, "steps", None
+    return means(found, "denoise_{}", f"{data}, noise 25/255", len(photos), 1)
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, on_photographs=True)
 def super_resolution(budget: str) -> list[Result]:
-    """The table of Ulyanov et al. 2018 on our photographs: x4 and x8, one number a photograph."""
-    n, size = {"smoke": (1, 64), "class": (2, 64), "full": (5, 96)}[budget]
-    photos = load_photos(PHOTOS[:n], size).images
-    results = []
-    for factor in (4, 8):
-        op = bicubic_downsampling(tuple(photos.shape[1:]), factor)
-        y = op.A(photos)
-        fit = deep_image_prior(
-            op,
-            y,
-            descent=NetworkDescent(STEPS[budget]),
-            stop=VarianceRule(keep_going=True),
-            truth=photos,
-            generator=generator_from(0),
-        )
-        estimates = {
-            "least_norm": op.A_dagger(y),
-            "bicubic": bicubic_upsampling(y, factor),
-            "tv": oracle_total_variation(op, y, photos),
-            "dip": fit.x,
-            "dip_oracle": fit.oracle.x,
-        }
-        for method, x in estimates.items():
-            values = psnr(x, photos)
-            data, name = f"photographs, {size} x {size}, x{factor}", f"x{factor}_{method}_{{}}"
-            alone = {p: (v, "dB", 0.5) for p, v in zip(PHOTOS, values, strict=False)}
-            results += means(alone, name, data, 1, 0)
-            results += means({"mean": (values, "dB", 0.3)}, name, data, n, 0)
-    return results
+    """The table of Ulyanov et al. 2018 on other photographs, x4 and x8, without noise."""
+    return [result for factor in (4, 8) for result in enlarged(factor, budget)]
 
 
-@experiment(CHAPTER)
+def enlarged(factor: int, budget: str) -> list[Result]:
+    """All priors at one factor."""
+    photos, data = photographs(budget)
+    op = bicubic_downsampling((1, SIDE, SIDE), factor)
+    y = op.A(photos)
+    fit = untrained(op, y, photos, STEPS[budget])
+    assert fit.oracle is not None  # the truth was given
+    estimates = {
+        "least_norm": op.A_dagger(y),
+        "bicubic": bicubic_upsampling(y, factor),
+        "tv": oracle_total_variation(op, y, photos),
+        "dip": fit.x,
+        "dip_oracle": fit.oracle.x,
+    }
+    found = scores(estimates, photos, budget, over="tv")
+    above = psnr(estimates["least_norm"], photos) - psnr(estimates["bicubic"], photos)
+    found["above"] = above, "dB", 0.3
+    found["half_above"] = mean_half_width(above), "dB", None
+    return means(found, f"x{factor}_{{}}", f"{data}, x{factor}", len(photos), 0)
+
+
+@experiment(CHAPTER, on_photographs=True)
 def half_missing(budget: str) -> list[Result]:
     """Every second pixel lost at random, without noise."""
-    n, size = {"smoke": (1, 32), "class": (2, 64), "full": (5, 96)}[budget]
-    photos = load_photos(PHOTOS[:n], size).images
-    mask = (torch.rand(1, size, size, generator=generator_from(2)) < 0.5).float()
+    photos, data = photographs(budget)
+    mask = (torch.rand(1, SIDE, SIDE, generator=generator_from(2)) < 0.5).float()
     op = Inpainting(mask)
     y = op.A(photos)
     fit = deep_image_prior(
         op, y, descent=NetworkDescent(STEPS[budget]), stop=None, generator=generator_from(0)
     )
-    data = f"{n} photographs, {size} x {size}, half of the pixels missing"
     estimates = {"tv": oracle_total_variation(op, y, photos), "dip": fit.x}
-    found = {name: (psnr(x, photos), "dB", 0.5) for name, x in estimates.items()}
-    return means(found, "half_{}", data, n, 2)
+    found = scores(estimates, photos, budget, over="tv")
+    return means(found, "half_{}", f"{data}, half of the pixels missing", len(photos), 2)
 
 
 @experiment(CHAPTER)
 def bending(budget: str) -> list[Result]:
     """Deep generative prior against its parts: latent alone, no training (DIP), TV."""
-    n = {"smoke": 2, "class": 6, "full": 8}[budget]
-    results = []
-    for world in ("plates", "portraits"):
-        x = load_world(world, "test", n, progress=False)[:n]
-        for task, op in bending_tasks().items():
-            y = op(x, generator=generator_from(1))
-            bent = deep_generative_prior(
-                load_pretrained(f"gan_{world}64"), op, y, generator=generator_from(0)
-            )
-            untrained = deep_image_prior(
-                op,
-                y,
-                descent=NetworkDescent(max(40, STEPS[budget] // 2)),
-                generator=generator_from(0),
-            )
-            estimates = {
-                "tv": oracle_total_variation(op, y, x),
-                "dip": untrained.x,
-                "latent": bent.x_latent_only,
-                "dgp": bent.x,
-                "xz": map_xz(load_pretrained(f"vae_{world}64"), op, y, sweeps=Sweeps(30)).x,
-            }
-            found = {name: (psnr(u, x), "dB", 0.5) for name, u in estimates.items()}
-            data = f"held-out {world}, {task}, noise {DGP_NOISE}"
-            results += means(found, f"bend_{{}}_{task}_{world}", data, n, 1)
-    return results
+    pairs = [(world, task) for world in ("plates", "portraits") for task in bending_tasks()]
+    return [result for pair in pairs for result in bent(*pair, budget)]
+
+
+def bent(world: str, task: str, budget: str) -> list[Result]:
+    """All methods on one task; in a hole also the PSNR of what nobody measured."""
+    n, op = IMAGES[budget], bending_tasks()[task]
+    x = load_world(world, "test", n, progress=False)[:n]
+    y = op(x, generator=generator_from(1))
+    generator = load_pretrained(f"gan_{world}64")
+    by_gan = deep_generative_prior(generator, op, y, generator=generator_from(0))
+    descent = NetworkDescent(max(40, STEPS[budget] // 2))
+    by_vae = map_xz(load_pretrained(f"vae_{world}64"), op, y, sweeps=Sweeps(30))
+    estimates = {
+        "tv": oracle_total_variation(op, y, x),
+        "dip": deep_image_prior(op, y, descent=descent, generator=generator_from(0)).x,
+        "latent": by_gan.x_latent_only,
+        "dgp": by_gan.x,
+        "xz": by_vae.x,
+    }
+    found = scores(estimates, x, budget, over="dgp")
+    if task == "hole":
+        inside = {name: in_the_hole(u) for name, u in estimates.items()}
+        of_dgp = psnr(inside["dgp"], in_the_hole(x))
+        for name, u in inside.items():
+            value = psnr(u, in_the_hole(x))
+            found[f"inside_{name}"] = value, "dB", 0.3
+            if name != "dgp":
+                found[f"inside_gain_{name}"] = value - of_dgp, "dB", 0.3
+                found[f"inside_half_{name}"] = mean_half_width(value - of_dgp), "dB", None
+    data = f"held-out {world}, {task}, noise {DGP_NOISE}"
+    return means(found, f"bend_{{}}_{task}_{world}", data, n, 1)
 
 
 @experiment(CHAPTER)
 def colourisation(budget: str) -> list[Result]:
-    """Colours from grey: PSNR over all three channels, and of the grey that they make."""
-    n = {"smoke": 2, "class": 6, "full": 8}[budget]
+    """Colours from grey: PSNR and LPIPS over all three channels, and PSNR of the grey again.
+
+    "average" gives every pixel the mean difference between colour and grey of other portraits.
+    """
+    n = IMAGES[budget]
     x = load_world("portraits_colour", "test", n, progress=False)[:n]
-    op = Luminance((3, 64, 64))
+    others = load_world("portraits_colour", "validation", 4 * n, progress=False)[: 4 * n]
+    op = Luminance((3, SIDE, SIDE))
     y = op.A(x)
-    bent = deep_generative_prior(
+    by_gan = deep_generative_prior(
         load_pretrained("gan_portraits64_colour"), op, y, generator=generator_from(0)
     )
-    estimates = {"grey": y.expand_as(x), "latent": bent.x_latent_only, "dgp": bent.x}
-    found = {name: (psnr(u, x), "dB", 0.5) for name, u in estimates.items()}
+    estimates = {
+        "grey": y.expand_as(x),
+        "average": y + (others - op.A(others)).mean(0),
+        "latent": by_gan.x_latent_only,
+        "dgp": by_gan.x,
+    }
+    found = scores(estimates, x, budget, over="grey")
     for name, u in estimates.items():
         found[f"fit_{name}"] = psnr(op.A(u), y).clamp(max=100), "dB", None
     return means(found, "colour_{}", "held-out portraits in colour", n, None)
@@ -187,30 +194,75 @@ def colourisation(budget: str) -> list[Result]:
 @experiment(CHAPTER)
 def one_photograph(budget: str) -> list[Result]:
     """SinGAN trained on a small photograph, then asked to enlarge it twice."""
-    scales, steps = {"smoke": (2, 5), "class": (4, 100), "full": (5, 200)}[budget]
-    op, results = bicubic_downsampling((1, 128, 128), 2), []
+    results = []
     for name in (SINGAN_PHOTO, "camera"):
-        photo = load_photo(name, 128)
-        small = op.A(photo).clamp(0, 1)
-        model = fit_singan(
-            small,
-            pyramid=Pyramid(scales),
-            training=AdversarialTraining(steps),
-            generator=generator_from(0),
-        )
-        enlarged = singan_enlarge(model, small, 2, passes=1)
-        values = {
-            "reconstruction": psnr(model.reconstruct(), small),
-            "bicubic": psnr(bicubic_upsampling(small, 2), photo),
-            "enlarged": psnr(enlarged, photo),
-            "consistency": psnr(op.A(enlarged), small),
-        }
-        found = {key: (value, "dB", 1.0) for key, value in values.items()}
+        estimates, consistency = enlarged_by_singan(load_photo(name, 128), budget)
+        found = {key: (psnr(x, load_photo(name, 128)), "dB", 1.0) for key, x in estimates.items()}
+        found["consistency"] = consistency, "dB", 1.0
         results += means(found, f"singan_{{}}_{name}", f"{name}, 64 x 64 to 128 x 128", 1, 0)
     return results
 
 
+@experiment(CHAPTER, on_photographs=True)
+def many_photographs(budget: str) -> list[Result]:
+    """The same on several photographs, a pyramid for each."""
+    n = {"smoke": 2, "class": 2, "full": 12}[budget]
+    if budget == "full":
+        photos = load_real("bsds500_each", None, "test", n, Decoding(128, progress=False))[:]
+    else:
+        photos = load_photos(("camera", SINGAN_PHOTO), 128).images
+    fits = [enlarged_by_singan(photo[None], budget)[0] for photo in photos]
+    estimates = {key: torch.cat([fit[key] for fit in fits]) for key in fits[0]}
+    found = scores(estimates, photos, budget, over="bicubic")
+    data = "BSDS500 test photographs" if budget == "full" else "photographs"
+    return means(found, "pyramid_{}", f"{n} {data}, 64 x 64 to 128 x 128", n, 0)
+
+
+def enlarged_by_singan(photo: Tensor, budget: str) -> tuple[dict[str, Tensor], Tensor]:
+    """A photograph shrunk to half, then enlarged by three methods; consistency of the last, dB."""
+    scales, steps = {"smoke": (2, 5), "class": (4, 100), "full": (5, 200)}[budget]
+    op = bicubic_downsampling((1, 128, 128), 2)
+    small = op.A(photo).clamp(0, 1)
+    model = fit_singan(
+        small,
+        pyramid=Pyramid(scales),
+        training=AdversarialTraining(steps),
+        generator=generator_from(0),
+    )
+    estimates = {
+        "bicubic": bicubic_upsampling(small, 2),
+        "least_norm": op.A_dagger(small),
+        "enlarged": singan_enlarge(model, small, 2, passes=1),
+    }
+    return estimates, psnr(op.A(estimates["enlarged"]), small)
+
+
+def photographs(budget: str) -> tuple[Tensor, str]:
+    """Independent crops of 64 x 64, and the words that describe them in a result."""
+    n = IMAGES[budget]
+    kind = "BSDS500 test photographs, a crop of each" if budget == "full" else "photographs"
+    return load_images("photos", "test", n, budget)[:n], f"{n} {kind}, {SIDE} x {SIDE}"
+
+
+def untrained(op: LinearOperator, y: Tensor, truth: Tensor, steps: int) -> DeepImagePriorSolution:
+    """A deep image prior that goes on after its stop, so that an oracle can choose too."""
+    return deep_image_prior(
+        op,
+        y,
+        descent=NetworkDescent(steps),
+        stop=VarianceRule(keep_going=True),
+        truth=truth,
+        generator=generator_from(0),
+    )
+
+
 def bending_tasks() -> dict[str, LinearOperator]:
     """A hole of 24 x 24, and x4."""
-    size, noise = (1, 64, 64), GaussianNoise(DGP_NOISE)
-    return {"hole": central_hole(size, 24, noise), "x4": bicubic_downsampling(size, 4, noise)}
+    size, noise = (1, SIDE, SIDE), GaussianNoise(DGP_NOISE)
+    return {"hole": central_hole(size, HOLE, noise), "x4": bicubic_downsampling(size, 4, noise)}
+
+
+def in_the_hole(x: Tensor) -> Tensor:
+    """The pixels of the hole, (B, C, HOLE, HOLE)."""
+    first = (SIDE - HOLE) // 2
+    return x[..., first : first + HOLE, first : first + HOLE]
