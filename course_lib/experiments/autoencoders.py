@@ -9,11 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from course_lib.data import load_crops, load_photos, plates
-from course_lib.data.degradations import old_photo, shifted_old_photo, structured
-from course_lib.experiments.shared import figures_from_card, means
+from course_lib.data import plates
+from course_lib.data.degradations import faded, old_photo, shifted_old_photo, structured
+from course_lib.experiments.shared import (
+    N_PHOTOGRAPHS,
+    Found,
+    figures_from_card,
+    load_images,
+    means,
+    photographs,
+    scores,
+)
 from course_lib.inference.classical import oracle_median_tv
-from course_lib.metrics import psnr, ssim
+from course_lib.metrics import mean_half_width, psnr, ssim
 from course_lib.models import VAE, LinearAutoencoder, compact_vae, load_pretrained
 from course_lib.restore import apply_in_tiles, keep_intact
 from course_lib.results import Result, experiment
@@ -26,6 +34,7 @@ DAMAGES = {
     "unstructured": partial(old_photo, structured=False),
     "structured": structured,
     "both": old_photo,
+    "faded": faded,
     "shifted": shifted_old_photo,
 }
 
@@ -71,39 +80,57 @@ def loss_scale(budget: str) -> list[Result]:
     return results
 
 
-@experiment(CHAPTER)
+@experiment(CHAPTER, on_photographs=True)
 def restoration(budget: str) -> list[Result]:
-    """PSNR and SSIM of all methods under all damages, on crops of every test photograph."""
-    crops = load_crops({"smoke": 4, "class": 24, "full": 96}[budget], seed=0)
+    """PSNR, SSIM and LPIPS of all methods under all damages, one crop from each photograph."""
+    n = {"smoke": 4, "class": 12, "full": N_PHOTOGRAPHS}[budget]
+    x = load_images("photos", "test", n, budget)[:n]
+    kind = "BSDS500 test photographs" if budget == "full" else "photographs"
+    return repaired(x, f"a crop of 64 x 64 from each of {n} {kind}", budget)
+
+
+def repaired(x: Tensor, words: str, budget: str) -> list[Result]:
+    """Every damage of x, repaired by every method."""
     restorers, results = load_restorers(), []
     for damage, draw in DAMAGES.items():
-        y, mask = draw(crops.images, generator=generator_from(1))
-        hit = (y != crops.images).flatten(1).any(1)  # PSNR is infinite elsewhere
-        clean, y, mask = crops.images[hit], y[hit], mask[hit]
+        y, mask = draw(x, generator=generator_from(1))
+        hit = (y != x).flatten(1).any(1)  # PSNR is infinite elsewhere
+        clean, y, mask = x[hit], y[hit], mask[hit]
         estimates = {"damaged": y, "classical": oracle_median_tv(y, mask, clean)}
         estimates |= {name: restore(y, mask) for name, restore in restorers.items()}
-        found = {f"psnr_{k}": (psnr(x, clean), "dB", 0.05) for k, x in estimates.items()}
-        found |= {f"ssim_{k}": (ssim(x, clean), "", 0.005) for k, x in estimates.items()}
-        data = f"crops of 64 x 64 from {len(set(crops.names))} photographs, {damage} damage"
-        results += means(found, f"{{}}_{damage}", data, len(clean), 1)
+        found = scores(estimates, clean, budget, over="classical", tolerance=0.05)
+        found |= {f"ssim_{k}": (ssim(u, clean), "", 0.005) for k, u in estimates.items()}
+        found |= difference(estimates, clean, "translation", "direct")
+        found |= difference(estimates, clean, "projection", "damaged")
+        results += means(found, f"{{}}_{damage}", f"{words}, {damage} damage", len(clean), 1)
     return results
 
 
-@experiment(CHAPTER)
+def difference(
+    estimates: dict[str, Tensor], clean: Tensor, one: str, other: str
+) -> dict[str, Found]:
+    """How much one method is above another in PSNR, image by image."""
+    gain = psnr(estimates[one], clean) - psnr(estimates[other], clean)
+    return {
+        f"{one}_over_{other}": (gain, "dB", 0.05),
+        f"{one}_over_{other}_half": (mean_half_width(gain), "dB", None),
+    }
+
+
+@experiment(CHAPTER, on_photographs=True)
 def photographs_in_tiles(budget: str) -> list[Result]:
-    """The same on whole photographs of 256 x 256, in overlapping tiles."""
-    names = ("camera", "astronaut", "coffee", "chelsea", "grace_hopper", "rocket")
-    count = {"smoke": 1, "class": 2, "full": 6}[budget]
-    clean = load_photos(names[:count], 256).images
-    data = f"{count} photographs, 256 x 256, tiles of 64"
+    """The same on photographs of 256 x 256, in overlapping tiles."""
+    clean, words = photographs(budget)
     results, restorers = [], load_restorers()
     for damage in ("both", "shifted"):
-        damaged = DAMAGES[damage](clean, generator=generator_from(2))
-        estimates = {"damaged": damaged.image}
+        y, mask = DAMAGES[damage](clean, generator=generator_from(2))
+        estimates = {"damaged": y, "classical": oracle_median_tv(y, mask, clean)}
         for name, restore in restorers.items():
-            estimates[name] = apply_in_tiles(restore, *damaged)
-        found = {name: (psnr(x, clean), "dB", 0.05) for name, x in estimates.items()}
-        results += means(found, f"tiled_{{}}_{damage}", data, count, 2)
+            parts = zip(y.split(4), mask.split(4), strict=True)
+            estimates[name] = torch.cat([apply_in_tiles(restore, *part) for part in parts])
+        found = scores(estimates, clean, budget, over="classical", tolerance=0.05)
+        found |= difference(estimates, clean, "translation", "direct")
+        results += means(found, f"tiled_{{}}_{damage}", f"{words}, tiles of 64", len(clean), 2)
     return results
 
 

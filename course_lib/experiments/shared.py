@@ -110,7 +110,7 @@ def scores(
 
     Returns:
         For each method "psnr_method" and "lpips_method", and except for `over` "gain_method" with
-        "half_method", half the width of its 95 % interval: entries of what `means` takes.
+        "gain_half_method", half the width of its 95 % interval: entries of what `means` takes.
     """
     found: dict[str, Found] = {}
     reference = psnr(estimates[over], truth)
@@ -119,7 +119,7 @@ def scores(
         if method != over:
             gain = psnr(x, truth) - reference
             found[f"gain_{method}"] = gain, "dB", tolerance
-            found[f"half_{method}"] = mean_half_width(gain), "dB", None
+            found[f"gain_half_{method}"] = mean_half_width(gain), "dB", None
         seen = perceptual(x, truth, budget, tolerance=tolerance / 15)
         found |= {f"{key}_{method}": value for key, value in seen.items()}
     return found

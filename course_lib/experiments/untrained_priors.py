@@ -57,7 +57,7 @@ def resistance(budget: str) -> list[Result]:
     values: dict[str, Found] = {}
     for name, value in zip(names, left, strict=True):
         values[name] = value, "dB of the variance", None
-        values[f"half_{name}"] = mean_half_width(value), "dB of the variance", None
+        values[f"{name}_half"] = mean_half_width(value), "dB of the variance", None
     values["ordered"] = (left.diff(dim=0) > 0)[:2].all(0), "share of the photographs", None
     return means(values, "impedance_{}", f"{data}, {RACE} steps", len(photos), 0)
 
@@ -80,7 +80,7 @@ def denoising(budget: str) -> list[Result]:
     found = scores(estimates, photos, budget, over="tv")
     lost = psnr(fit.oracle.x, photos) - psnr(fit.x, photos)
     found["lost"] = lost, "dB", 0.3
-    found["half_lost"] = mean_half_width(lost), "dB", None
+    found["lost_half"] = mean_half_width(lost), "dB", None
     found["step_rule"] = fit.step, "steps", None
     found["step_oracle"] = fit.oracle.step, "steps", None
     return means(found, "denoise_{}", f"{data}, noise 25/255", len(photos), 1)
@@ -109,7 +109,7 @@ def enlarged(factor: int, budget: str) -> list[Result]:
     found = scores(estimates, photos, budget, over="tv")
     above = psnr(estimates["least_norm"], photos) - psnr(estimates["bicubic"], photos)
     found["above"] = above, "dB", 0.3
-    found["half_above"] = mean_half_width(above), "dB", None
+    found["above_half"] = mean_half_width(above), "dB", None
     return means(found, f"x{factor}_{{}}", f"{data}, x{factor}", len(photos), 0)
 
 
@@ -160,9 +160,9 @@ def bent(world: str, task: str, budget: str) -> list[Result]:
             found[f"inside_{name}"] = value, "dB", 0.3
             if name != "dgp":
                 found[f"inside_gain_{name}"] = value - of_dgp, "dB", 0.3
-                found[f"inside_half_{name}"] = mean_half_width(value - of_dgp), "dB", None
+                found[f"inside_gain_half_{name}"] = mean_half_width(value - of_dgp), "dB", None
     data = f"held-out {world}, {task}, noise {DGP_NOISE}"
-    return means(found, f"bend_{{}}_{task}_{world}", data, n, 1)
+    return means(found, f"bend_{task}_{world}_{{}}", data, n, 1)
 
 
 @experiment(CHAPTER)

@@ -97,26 +97,35 @@ class Results(Mapping[str, Result]):
         rows: Mapping[str, str],
         columns: Mapping[str, str],
         name: str = "{row}_{column}",
-        fmt: str = ".2f",
+        fmt: str | Mapping[str, str] = ".2f",
         best: str | None = None,
         missing: str | None = None,
+        half: str | None = None,
     ) -> Table:
         """Numbers side by side.
 
         Args:
             rows, columns: key in the result's name -> label in the table.
             name: how a row's and a column's key make a result's name.
-            fmt: format of one number.
+            fmt: format of one number, or one for each column, by its key.
             best: "max" or "min" sets the best value of each column in bold.
             missing: what to print where no number is stored; None makes that an error.
+            half: how the keys make the name of half an interval's width, which follows the number
+                as "±" wherever it is stored.
         """
 
         def lookup(key: str) -> float | None:
             return None if missing is not None and key not in self else self.value(key)
 
+        def width(row: str, column: str) -> float | None:
+            key = (half or "").format(row=row, column=column)
+            return self.value(key) if key in self else None
+
         values = [[lookup(name.format(row=r, column=c)) for c in columns] for r in rows]
+        halves = [[width(r, c) for c in columns] for r in rows]
+        formats = [fmt if isinstance(fmt, str) else fmt[c] for c in columns]
         labels = list(rows.values()), list(columns.values())
-        return make_table(values, *labels, fmt, best, missing)
+        return make_table(values, halves, *labels, formats, best, missing)
 
 
 class Change(NamedTuple):

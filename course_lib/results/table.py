@@ -55,19 +55,46 @@ class Table:
 
 def make_table(
     values: list[list[float | None]],
+    halves: list[list[float | None]],
     rows: list[str],
     columns: list[str],
-    fmt: str,
+    formats: list[str],
     best: str | None,
     missing: str | None,
 ) -> Table:
-    """Format the values (None prints as `missing`) and mark the best of each column."""
+    """Format the values (None prints as `missing`) and mark the best of each column.
+
+    Args:
+        values: numbers, row by row.
+        halves: half the width of the interval of each, None for a number that has none.
+        rows, columns: labels.
+        formats: of the numbers of each column.
+        best: "max" or "min" marks the best of each column.
+        missing: what stands where there is no number.
+    """
     if best not in (None, "max", "min"):
         raise CourseError(f"A table marks best='max', 'min' or None, got best={best!r}.")
-    cells = [[missing or "" if v is None else format(v, fmt) for v in line] for line in values]
+    cells = [
+        [
+            (missing or "") if v is None else _with_half(v, h, fmt)
+            for v, h, fmt in zip(line, widths, formats, strict=True)
+        ]
+        for line, widths in zip(values, halves, strict=True)
+    ]
     marked = set()
     for j, column in enumerate(zip(*values, strict=True) if best else ()):
         known = [value for value in column if value is not None]
-        winner = format(max(known) if best == "max" else min(known), fmt) if known else None
-        marked |= {(i, j) for i, line in enumerate(cells) if line[j] == winner}
+        if known:
+            winner = format(max(known) if best == "max" else min(known), formats[j])
+            marked |= {
+                (i, j)
+                for i, v in enumerate(column)
+                if v is not None and format(v, formats[j]) == winner
+            }
     return Table(rows, columns, cells, frozenset(marked))
+
+
+def _with_half(value: float, half: float | None, fmt: str) -> str:
+    """A number and half of its interval, to the same number of digits."""
+    shown = format(value, fmt)
+    return shown if half is None else f"{shown} ± {format(half, fmt.lstrip('+'))}"
