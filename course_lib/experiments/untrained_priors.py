@@ -38,6 +38,7 @@ from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
 
 CHAPTER = "08_untrained_priors"
+PHOTOS = ("camera", "astronaut", "coffee", "chelsea", "rocket")
 NOISE = 25 / 255
 RACE = 30  # steps, before a network of many weights has learnt small images by heart
 STEPS = {"smoke": 40, "class": 400, "full": 1000}
