@@ -460,7 +460,7 @@ show_images(
 )
 
 # %% [markdown]
-# On the test photographs (mean brightness taken off) the unseen part holds
+# On 100 test photographs (mean brightness taken off) the unseen part holds
 # {glue:text}`unseen_downsampling:.0f` % of the variance for a sensor four
 # times coarser, {glue:text}`unseen_mri:.0f` % for the fourfold accelerated MRI
 # scan, {glue:text}`unseen_inpainting:.0f` % for half of the pixels lost, and

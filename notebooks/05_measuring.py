@@ -85,7 +85,7 @@ show_images(
 assert all(abs(psnr(u, x).item() - 22) < 1e-3 for u in wrong.values())
 
 # %% [markdown]
-# The same on all test photographs; the originals have a naturalness of
+# The same on 100 test photographs of BSDS500; the originals have a naturalness of
 # {glue:text}`naturalness_original:.2f`. (The table has no column for LPIPS: its
 # networks are downloads, and this page was made offline. `course_lib.metrics`
 # computes it as soon as they are there.)
@@ -239,7 +239,8 @@ assert mean < 0.7 * guess
 # estimates cannot have the distribution of photographs. In a Gaussian world
 # everything is a formula. Let $x$ be stationary with spectrum $S$ and
 # $y = x + w$. The posterior is Gaussian, with the Wiener estimate $m$ as its
-# mean and a variance $V = S N / (S + N)$ at each frequency, $N = \sigma^2 H W$.
+# mean and a variance $V = S N / (S + N)$ at each frequency, where
+# $N = \sigma^2 H W$.
 # Two ways lead from $m$ to images with the right spectrum:
 #
 # * **Sampling**, $x_t = m + t\,e$ with $e \sim \mathcal N(0, V)$. The error is

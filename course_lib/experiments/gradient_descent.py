@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_lib.experiments.shared import bundled_photographs, means
+from course_lib.experiments.shared import means, photographs
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
 from course_lib.operators import Blur, GaussianNoise, Inpainting, gaussian_kernel
@@ -19,10 +19,10 @@ from course_lib.solvers import (
 CHAPTER = "02_gradient_descent"
 
 
-@experiment(CHAPTER, cheap=True)
+@experiment(CHAPTER, cheap=True, on_photographs=True)
 def steps_to_tolerance(budget: str) -> list[Result]:
     """First n with |grad f(u_n)| <= 1e-4 |grad f(0)|, starting from u_0 = 0."""
-    (images, _), data = bundled_photographs("class" if budget == "full" else budget)
+    images, data = photographs(budget, 128)
     images, seed, lam = images.double(), 3, 0.02
     op = Blur(gaussian_kernel(1.5).double(), images.shape[1:], GaussianNoise(0.03))
     y = op(images, generator=generator_from(seed))
@@ -49,10 +49,10 @@ def steps_to_tolerance(budget: str) -> list[Result]:
     return [*results, Result("condition_number", high / low, "", 0.01, data, len(y), None)]
 
 
-@experiment(CHAPTER, cheap=True)
+@experiment(CHAPTER, cheap=True, on_photographs=True)
 def harmonic_inpainting(budget: str) -> list[Result]:
     """Half the pixels are lost: projected gradient on |grad u|^2, without noise."""
-    (images, _), data = bundled_photographs(budget)
+    images, data = photographs(budget)
     seed = 2
     seen = torch.rand(images.shape[1:], generator=generator_from(seed)) < 0.5
     op = Inpainting(seen)

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib.experiments.shared import bundled_photographs, means
+from course_lib.experiments.shared import means, photographs
 from course_lib.fourier import spectral_mean
 from course_lib.metrics import psnr
 from course_lib.operators import (
@@ -23,10 +23,10 @@ from course_lib.rng import generator_from
 CHAPTER = "01_inverse_problems"
 
 
-@experiment(CHAPTER, cheap=True)
+@experiment(CHAPTER, cheap=True, on_photographs=True)
 def naive_inverse(budget: str) -> list[Result]:
     """Divide by the transfer function: the error predicted by the formula, and the measured one."""
-    (images, _), data = bundled_photographs(budget)
+    images, data = photographs(budget)
     sigma, seed = 0.01, 1
     op = Blur(gaussian_kernel(0.6).double(), images.shape[1:], GaussianNoise(sigma))
     y = op(images.double(), generator=generator_from(seed))
@@ -44,10 +44,10 @@ def naive_inverse(budget: str) -> list[Result]:
     return means(found, "{}", data, len(images), seed)
 
 
-@experiment(CHAPTER, cheap=True)
+@experiment(CHAPTER, cheap=True, on_photographs=True)
 def unseen_share(budget: str) -> list[Result]:
     """|x - A^+ A x|^2 / |x|^2 for photographs x minus their mean: the variance that A destroys."""
-    (images, _), data = bundled_photographs(budget)
+    images, data = photographs(budget)
     images = images - images.mean((2, 3), keepdim=True)
     seed, found = 1, {}
     for name, op in blind_spots(tuple(images.shape[1:]), seed).items():

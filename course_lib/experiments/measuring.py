@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from course_lib.experiments.shared import bundled_photographs, means
+from course_lib.experiments.shared import means, photographs
 from course_lib.metrics import at_psnr, interval_coverage, ms_ssim, naturalness, psnr, ssim
 from course_lib.operators import Blur, gaussian_kernel
 from course_lib.results import Result, experiment
@@ -14,10 +14,10 @@ CHAPTER = "05_measuring"
 EQUAL_PSNR = 22.0
 
 
-@experiment(CHAPTER, cheap=True)
+@experiment(CHAPTER, cheap=True, on_photographs=True)
 def equal_error(budget: str) -> list[Result]:
     """Seven distortions of each photograph, all at the same PSNR."""
-    (images, _), data = bundled_photographs(budget)
+    images, data = photographs(budget)
     n = len(images)
     results = means({"original": (naturalness(images), "", 0.01)}, "naturalness_{}", data, n, None)
     for name, distorted in equally_wrong(images).items():

@@ -26,17 +26,18 @@ def bundled_photographs(budget: str) -> tuple[Photos, str]:
     return photos, f"{count} photographs, {size} x {size} grey"
 
 
-def photographs(budget: str) -> tuple[Tensor, str]:
+def photographs(budget: str, size: int = 256) -> tuple[Tensor, str]:
     """Photographs (B, 1, H, W) for a table, and the words that describe them in a result.
 
-    At the full budget they are crops of the test photographs of BSDS500, one of each.
+    At the full budget they are crops of the test photographs of BSDS500, one of each, of the given
+    size in pixels; else the bundled photographs of that budget.
     """
     if budget != "full":
         photos, data = bundled_photographs(budget)
         return photos.images, data
-    how = Decoding(size=_BUNDLED["full"][1], progress=False)
+    how = Decoding(size, progress=False)
     photos = load_real("bsds500_each", None, "test", N_PHOTOGRAPHS, how)
-    return photos[:], f"{N_PHOTOGRAPHS} BSDS500 test photographs, {how.size} x {how.size} grey"
+    return photos[:], f"{N_PHOTOGRAPHS} BSDS500 test photographs, {size} x {size} grey"
 
 
 def load_images(world: str, split: str, n: int, budget: str) -> ImageSet:

@@ -6,7 +6,11 @@ judged as it is.
 
 from course_lib.metrics.alignment import align, best_shift, kernel_similarity
 from course_lib.metrics.images import signed_to_unit, unit_to_signed
-from course_lib.metrics.intervals import mean_half_width, proportion_interval
+from course_lib.metrics.intervals import (
+    bootstrap_by_group,
+    mean_half_width,
+    proportion_interval,
+)
 from course_lib.metrics.labels import (
     CalibrationBin,
     calibration_bins,
@@ -32,6 +36,7 @@ __all__ = [
     "at_psnr",
     "average_pairwise_distance",
     "best_shift",
+    "bootstrap_by_group",
     "brisque",
     "brisque_features",
     "calibration_bins",

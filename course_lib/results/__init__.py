@@ -21,6 +21,7 @@ from course_lib.results.registry import (
     experiment,
     experiments,
     machine,
+    on_bundled,
 )
 from course_lib.results.result import Change, Result, Results, compare
 from course_lib.results.storage import load_results, results_path, store_results, stored_names
@@ -44,6 +45,7 @@ __all__ = [
     "load_results",
     "machine",
     "merge",
+    "on_bundled",
     "recompute",
     "results_path",
     "store_results",
