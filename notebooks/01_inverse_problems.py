@@ -282,8 +282,8 @@ plot_curves(
 )
 
 # %% [markdown]
-# All test photographs together say the same: with a blur of 0.6 pixels and
-# $\sigma = 0.01$ the formula predicts an error of
+# On 100 test photographs, with a blur of $0.6$ pixels and $\sigma = 0.01$, the
+# formula predicts an error of
 # {glue:text}`naive_std_predicted:.4f`, the measurement gives
 # {glue:text}`naive_std_measured:.4f`, and the "restoration" scores
 # {glue:text}`psnr_naive:.1f` dB where doing nothing scores

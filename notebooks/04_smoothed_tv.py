@@ -397,8 +397,8 @@ assert all(
 # {glue:text}`deblur_tv_mean:.2f` dB for deblurring and Tychonov
 # {glue:text}`deblur_tychonov_mean:.2f` dB (data:
 # {glue:text}`deblur_observed_mean:.2f` dB): a gain of
-# {glue:text}`deblur_gain:.2f` ± {glue:text}`deblur_gain_interval:.2f` dB (95 %
-# interval). For denoising at noise 0.1 they reach
+# {glue:text}`deblur_gain:.2f` ± {glue:text}`deblur_gain_interval:.2f` dB, a
+# 95 % interval. For denoising at noise 0.1 they reach
 # {glue:text}`denoise_tv_mean:.2f` and {glue:text}`denoise_tychonov_mean:.2f`
 # dB, a gain of {glue:text}`denoise_gain:.2f` ±
 # {glue:text}`denoise_gain_interval:.2f` dB.

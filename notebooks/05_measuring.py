@@ -85,10 +85,10 @@ show_images(
 assert all(abs(psnr(u, x).item() - 22) < 1e-3 for u in wrong.values())
 
 # %% [markdown]
-# The same on 100 test photographs of BSDS500; the originals have a naturalness of
-# {glue:text}`naturalness_original:.2f`. (The table has no column for LPIPS: its
-# networks are downloads, and this page was made offline. `course_lib.metrics`
-# computes it as soon as they are there.)
+# The same on 100 test photographs of BSDS500 {cite:p}`arbelaez2011contour`. The
+# columns MS-SSIM, LPIPS and naturalness are explained further down; low LPIPS
+# and low naturalness are good. The originals have a naturalness of
+# {glue:text}`naturalness_original:.2f`.
 
 # %% tags=["hide-input", "nbval-check-output"]
 results.table(
@@ -97,7 +97,8 @@ results.table(
         "psnr": "PSNR (dB)",
         "ssim": "SSIM",
         "ms_ssim": "MS-SSIM",
-        "naturalness": "naturalness (low is natural)",
+        "lpips": "LPIPS (AlexNet)",
+        "naturalness": "naturalness",
     },
     "{column}_{row}",
     fmt=".2f",
@@ -173,8 +174,10 @@ show_images(
 #    w_{\ell c}\,\bigl(\hat f^\ell_{ijc} - f^\ell_{ijc}\bigr)^2 . $$ (eq-lpips)
 #
 # (No square root, and the weights are not squared: see the
-# {doc}`errata </book/errata>`.) Untrained random features, which we do *not*
-# call LPIPS, rank equal errors differently too, though not as people do:
+# {doc}`errata </book/errata>`.) The trained network is fetched once, by
+# `course fetch perceptual`; the table above has what it says of the seven
+# distortions. The formula alone can be tried offline, on a network with random
+# weights, whose distances we do *not* call LPIPS:
 
 # %%
 for name in shown:
@@ -185,7 +188,7 @@ for name in shown:
 # **No-reference** metrics judge an image alone. Locally normalised brightness
 # has a characteristic distribution in photographs, described by 36 numbers.
 # BRISQUE {cite:p}`mittal2012brisque` maps them to a score learnt from people
-# (`brisque`, once its published weights are on disk); our `naturalness` has
+# (`brisque`, after `course fetch perceptual`); our `naturalness` has
 # the form of NIQE {cite:p}`mittal2013niqe`, the distance of the 36 numbers
 # from those of pristine photographs.
 #
@@ -281,7 +284,7 @@ stretching = torch.stack(
     [mse(posterior.stretched(s.item()), images).mean() for s in shares]
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The trade-off on the test photographs: error (measured, over its least value) against distance to the distribution of images (formula, over that of the mean). Coming closer to the look of photographs costs error, more by sampling than by stretching; the corner below left is empty.", "name": "fig-tradeoff"}, "image": {"alt": "Two curves that start together at distance 1 and error 1: towards distance 0 the error by sampling rises to almost twice the least, the error by stretching to about 1.2 times."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The trade-off on the bundled photographs: error (measured, over its least value) against distance to the distribution of images (formula, over that of the mean). Coming closer to the look of photographs costs error, more by sampling than by stretching; the corner below left is empty.", "name": "fig-tradeoff"}, "image": {"alt": "Two curves that start together at distance 1 and error 1: towards distance 0 the error by sampling rises to almost twice the least, the error by stretching to about 1.2 times."}}
 plot_curves(
     closeness,
     {"sampling": sampling / least, "stretching": stretching / least},
@@ -420,7 +423,7 @@ curve, timid = (
     for t in (1.0, 0.5)
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Coverage against the level that was asked for, mean over the test photographs. The Gaussian posterior covers a little too much at most levels and a little too little above 0.9: photographs are flat in most places and rough in a few, which one spectrum cannot say. Half the spread covers far too little.", "name": "fig-calibration"}, "image": {"alt": "Coverage curves: the Gaussian posterior lies a little above the diagonal and crosses it near 0.9, the one with half the spread lies far below it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Coverage against the level that was asked for, mean over the bundled photographs. The Gaussian posterior covers a little too much at most levels and a little too little above 0.9: photographs are flat in most places and rough in a few, which one spectrum cannot say. Half the spread covers far too little.", "name": "fig-calibration"}, "image": {"alt": "Coverage curves: the Gaussian posterior lies a little above the diagonal and crosses it near 0.9, the one with half the spread lies far below it."}}
 plot_curves(
     levels,
     {
