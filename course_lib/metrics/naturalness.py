@@ -2,7 +2,7 @@
 
 `naturalness` measures the distance between the statistics of an image and those of pristine
 photographs; no opinion of viewers enters. `brisque` predicts that opinion, by a regression that
-others have trained and whose file the reader provides.
+others have trained and whose files `course fetch perceptual` gets.
 """
 
 from functools import cache
@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from course_lib.metrics.fetched import NotFetched, brisque_folder
 from course_lib.metrics.scene_statistics import (
-    brisque_features,
+    double_features,
     field_statistics,
-    half,
     luminance,
     normalise,
 )
@@ -69,7 +70,7 @@ def patch_features(images: Tensor) -> Float[Tensor, "b patches 36"]:
         )
     full = luminance("naturalness", images)
     features = []
-    for u, side in ((full, PATCH), (half(full), PATCH // 2)):
+    for u, side in ((full, PATCH), (_half(full), PATCH // 2)):
         field = normalise(u, "replicate").field.squeeze(1)
         patches = field.unfold(1, side, side).unfold(2, side, side).flatten(1, 2)
         features.append(field_statistics(patches.flatten(0, 1)).unflatten(0, patches.shape[:2]))
@@ -83,7 +84,7 @@ def pristine_gaussian() -> Gaussian:
     return Gaussian(tensors["mean"], tensors["covariance"])
 
 
-def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "b"]:
+def brisque(estimate: Tensor, *, folder: str | Path | None = None) -> Float[Tensor, "b"]:
     """The BRISQUE score of each image, about 0 (pristine) to 100 (bad), lower is better.
 
     The regression was trained by the authors of BRISQUE on opinions about distorted images and
@@ -92,19 +93,30 @@ def brisque(estimate: Tensor, *, folder: str | Path) -> Float[Tensor, "b"]:
 
     Args:
         estimate: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.
-        folder: folder of the two files.
+        folder: folder of the two files, by default that of `course fetch perceptual`.
 
     Raises:
         FileNotFoundError: one of the two files is missing.
         ValueError: a file is not in the expected format.
+
+    Source: Mittal, Moorthy & Bovik 2012, doi:10.1109/TIP.2012.2214050.
     """
-    features = brisque_features(estimate).double()
-    return _regression(Path(folder))(features).to(estimate.dtype)
+    if folder is None:
+        folder = brisque_folder()
+        for name in ("allmodel", "allrange"):
+            if not (folder / name).is_file():
+                raise NotFetched("brisque", folder / name)
+    return _regression(Path(folder))(double_features("brisque", estimate)).to(estimate.dtype)
 
 
 @cache
 def _regression(folder: Path) -> SupportVectorRegression:
     return load_regression(folder / "allmodel", folder / "allrange")
+
+
+def _half(u: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h1 w1"]:
+    """Half size, (H // 2, W // 2); at the border, weights outside are left out."""
+    return interpolate(u, scale_factor=0.5, mode="bicubic", antialias=True)
 
 
 def _gaussian(features: Float[Tensor, "b p f"]) -> Gaussian:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from scipy.special import gammaln
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import conv2d, pad
 
 from course_lib.metrics.images import check_channels, check_images
 
@@ -64,10 +64,20 @@ def brisque_features(images: Tensor) -> Float[Tensor, "b 36"]:
     Args:
         images: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.
     """
-    full = luminance("brisque_features", images)
-    sizes = (full, half(full))
+    return double_features("brisque_features", images).to(images.dtype)
+
+
+def double_features(name: str, images: Tensor) -> Float[Tensor, "b 36"]:
+    """The features of BRISQUE in double precision, whatever that of the images.
+
+    Luminance is rounded to 1e-4 of 255: an 8-bit image in single precision is whole numbers again.
+    The features count the signs of the normalised luminance, which in a flat area are those of
+    rounding errors.
+    """
+    full = luminance(name, images).round(decimals=4)
+    sizes = (full, half_size(full))
     features = [field_statistics(normalise(u, "constant").field.squeeze(1)) for u in sizes]
-    return torch.cat(features, dim=1).to(images.dtype)
+    return torch.cat(features, dim=1)
 
 
 def luminance(name: str, images: Tensor) -> Float[Tensor, "b 1 h w"]:
@@ -85,9 +95,24 @@ def luminance(name: str, images: Tensor) -> Float[Tensor, "b 1 h w"]:
     return (weights.view(3, 1, 1) * images).sum(1, keepdim=True)
 
 
-def half(u: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h1 w1"]:
-    """Half size, (H // 2, W // 2), by antialiased bicubic interpolation."""
-    return interpolate(u, scale_factor=0.5, mode="bicubic", antialias=True)
+def half_size(u: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h1 w1"]:
+    """Half size, rounded up, by antialiased bicubic interpolation: imresize(u, 0.5) of MATLAB.
+
+    Along each axis a pixel is a weighted mean of eight, by a cubic of twice its usual width.
+    Outside, the image is its mirror image, in which the edge pixel stands twice.
+
+    Source: Keys 1981, doi:10.1109/TASSP.1981.1163711, with a = -1/2.
+    """
+    t = (torch.arange(8, dtype=u.dtype, device=u.device) - 3.5).abs() / 2
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    weights = torch.where(t <= 1, near, far)
+    weights = weights / weights.sum()
+    for axis in (-1, -2):
+        side = u.shape[axis]
+        place = torch.arange(-3, 2 * ((side + 1) // 2) + 3, device=u.device) % (2 * side)
+        mirrored = u.index_select(axis, torch.minimum(place, 2 * side - 1 - place))
+        u = mirrored.unfold(axis, 8, 2) @ weights
+    return u
 
 
 def normalise(u: Float[Tensor, "b 1 h w"], border: str) -> Normalised:

@@ -41,8 +41,8 @@ def load_regression(model: Path, ranges: Path) -> SupportVectorRegression:
         if not path.is_file():
             raise FileNotFoundError(
                 f"brisque: {path} does not exist. BRISQUE needs the files 'allmodel' and "
-                "'allrange' (below 1 MB together) from the software release of its authors; put "
-                "both into one folder. `naturalness` needs no file."
+                "'allrange' (below 1 MB together) in one folder; `course fetch perceptual` gets "
+                "them. `naturalness` needs no file."
             )
     try:
         gamma, rho, coefficients, vectors = _read_model(model)

@@ -144,7 +144,9 @@ def test_brisque_evaluates_the_regression_of_its_files(regression, photos):
 @pytest.mark.parametrize("missing", ["allmodel", "allrange"])
 def test_brisque_without_its_files(missing, regression, photos):
     (regression / missing).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{missing} does not exist.*put both into one"):
+    with pytest.raises(
+        FileNotFoundError, match=f"{missing} does not exist.*`course fetch perceptual` gets them"
+    ):
         brisque(photos[:1], folder=regression)
 
 
