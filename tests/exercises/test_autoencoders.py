@@ -47,6 +47,18 @@ WRONG = {
     "attention-after": lambda: check_attention(lambda scores, lost: scores.softmax(1) * ~lost),
     "attention-rows": lambda: check_attention(lambda s, lost: attention(s.T, lost).T),
     "attention-nan": lambda: check_attention(lambda *a: attention(*a, guard=False)),
+    "rate-two-per-cent": lambda: check_rate(lambda *args: 1.02 * rate(*args)),
+    "rate-one-latent-short": lambda: check_rate(lambda m, s: rate(m[:, :, :1], s[:, :, :1])),
+    "rate-mean-counted-twice": lambda: check_rate(lambda m, s: rate(1.02 * m, s)),
+    "nats-one-pixel-less": lambda: check_loss_in_nats(lambda m, r, n, s: nats(m, r, n - 1, s)),
+    "nats-rate-two-per-cent": lambda: check_loss_in_nats(
+        lambda m, r, n, s: nats(m, 1.02 * r, n, s)
+    ),
+    "screen-255-over-256": lambda: check_to_display(lambda x: for_screen((x + 1) * 255 / 256 - 1)),
+    "screen-turned": lambda: check_to_display(lambda x: for_screen(x).flip(0)),
+    "attention-two-per-cent": lambda: check_attention(lambda *args: 1.02 * attention(*args)),
+    "attention-sharper": lambda: check_attention(lambda s, lost: attention(1.02 * s, lost)),
+    "attention-next-column": lambda: check_attention(lambda s, lost: attention(s, lost.roll(1))),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

@@ -38,6 +38,23 @@ WRONG = {
     "kernel-no-residual": lambda: check_kernel_gradient(lambda h, x, y: kernel_gradient(h, x, -y)),
     "slope-all": lambda: check_slope_through_projection(lambda g, p: g - g.mean()),
     "slope-no-mean": lambda: check_slope_through_projection(lambda g, p: g * (p > 0)),
+    "trivial-shifted": lambda: check_trivial_pair(
+        lambda x, h, blur: (blur(x), identity(h).roll(1, -1))
+    ),
+    "trivial-two-per-cent": lambda: check_trivial_pair(
+        lambda x, h, blur: (blur(x), identity(h) * 0.98 + h * 0.02)
+    ),
+    "trivial-brighter": lambda: check_trivial_pair(
+        lambda x, h, blur: (1.02 * blur(x), identity(h))
+    ),
+    "kernel-two-per-cent": lambda: check_kernel_gradient(
+        lambda h, x, y: 1.02 * kernel_gradient(h, x, y)
+    ),
+    "kernel-next-tap": lambda: check_kernel_gradient(lambda *args: kernel_gradient(*args).roll(1)),
+    "slope-two-per-cent": lambda: check_slope_through_projection(lambda g, p: 1.02 * slope(g, p)),
+    "slope-one-entry-more": lambda: check_slope_through_projection(
+        lambda g, p: torch.where(p > 0, g - g[p > 0].sum() / ((p > 0).sum() + 1), 0)
+    ),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

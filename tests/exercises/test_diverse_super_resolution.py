@@ -38,6 +38,21 @@ WRONG = {
     "projection-replaces": lambda: check_projection(lambda x, y, A, A_dagger: A_dagger(y) + 0 * x),
     "bins-wide": lambda: check_bins(lambda *a: bins(*a, half=1.03)),
     "bins-closed": lambda: check_bins(lambda *a: bins(*a, ends=False)),
+    "price-two-per-cent": lambda: check_group_price(lambda *a: 1.02 * price(*a)),
+    "price-batch": lambda: check_group_price(lambda *a: price(*a).flip(0)),
+    "price-variance": lambda: check_group_price(lambda a, b, c, d: price(a, b, c, 1.02 * d)),
+    "projection-two-per-cent": lambda: check_projection(
+        lambda x, y, A, A_dagger: x - 1.02 * A_dagger(A(x) - y)
+    ),
+    "projection-next-image": lambda: check_projection(
+        lambda x, y, A, A_dagger: x - A_dagger(A(x) - y.roll(1, 0))
+    ),
+    "projection-not-nearest": lambda: check_projection(
+        lambda x, y, A, A_dagger: 1.02 * x - A_dagger(A(1.02 * x) - y)
+    ),
+    "bins-one-level-more": lambda: check_bins(lambda m, s, n: bins(m, s, n + 1)[:n]),
+    "bins-two-per-cent": lambda: check_bins(lambda *a: 1.02 * bins(*a)),
+    "bins-scale": lambda: check_bins(lambda m, s, n: bins(m, 1.02 * s, n)),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

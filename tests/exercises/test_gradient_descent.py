@@ -33,6 +33,15 @@ WRONG = {
     "step-too-long": lambda: check_step_bound(lambda: 2.02 / TOP, F.hvp, SIZE),
     "heat-linear": lambda: check_heat(lambda u, t, n: heat(u, t, n, power=False)),
     "heat-one-step": lambda: check_heat(lambda u, t, n: u + 2 * t * laplacian(u)),
+    "gradient-turned": lambda: check_gradient(F, lambda u: F.grad(u).roll(1, -1), SIZE),
+    "gradient-penalty": lambda: check_gradient(
+        F, lambda u: LeastSquares(OP, Y).grad(u) + Tychonov(0.204).grad(u), SIZE
+    ),
+    "step-too-short": lambda: check_step_bound(lambda: 1.98 / TOP, F.hvp, SIZE),
+    "step-half": lambda: check_step_bound(lambda: 1 / TOP, F.hvp, SIZE),
+    "heat-two-per-cent": lambda: check_heat(lambda u, t, n: heat(u, 1.02 * t, n)),
+    "heat-one-step-less": lambda: check_heat(lambda u, t, n: heat(u, t, n - 1)),
+    "heat-other-axis": lambda: check_heat(lambda u, t, n: heat(u.mT, t, n).mT.roll(1, -1)),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

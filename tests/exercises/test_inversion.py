@@ -51,6 +51,31 @@ WRONG = {
     "x-step-weights": lambda: check_x_step(
         lambda y, mask, generated, sigma, std: x_step(y, mask, generated, std, sigma)
     ),
+    "nearest-two-per-cent": lambda: check_nearest_in_model(
+        lambda A, W, c, y: c + 1.02 * (nearest(A, W, c, y) - c)
+    ),
+    "nearest-one-latent-less": lambda: check_nearest_in_model(
+        lambda A, W, c, y: nearest(A, W[:, :3], c, y)
+    ),
+    "nearest-outside": lambda: check_nearest_in_model(
+        lambda A, W, c, y: 1.02 * nearest(A, W, c, y)
+    ),
+    "weight-two-per-cent": lambda: check_latent_weight(lambda lam, m, s: 1.02 * lam * m / s**2),
+    "weight-one-less": lambda: check_latent_weight(lambda lam, m, s: lam * (m - 1) / s**2),
+    "bear-two-per-cent": lambda: check_effective_noise(
+        lambda A, s, std: 1.02 * (s**2 + std**2 * A.square().sum().item() / len(A)) ** 0.5
+    ),
+    "bear-one-row-less": lambda: check_effective_noise(
+        lambda A, s, std: (s**2 + std**2 * A[1:].square().sum().item() / len(A)) ** 0.5
+    ),
+    "bear-largest-gain": lambda: check_effective_noise(
+        lambda A, s, std: (s**2 + std**2 * torch.linalg.matrix_norm(A, 2).item() ** 2) ** 0.5
+    ),
+    "x-step-two-per-cent": lambda: check_x_step(lambda *a: 1.02 * x_step(*a)),
+    "x-step-next-pixel": lambda: check_x_step(lambda y, mask, *a: x_step(y, mask.roll(1, -1), *a)),
+    "x-step-no-squares": lambda: check_x_step(
+        lambda y, mask, generated, s, std: x_step(y, mask, generated, s**0.5, std**0.5)
+    ),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

@@ -40,6 +40,21 @@ WRONG = {
     "trace-biased": lambda: check_trace(lambda pull, x, g: pull(torch.ones_like(x)).sum()),
     "bits-no-cell": lambda: check_bits(lambda nats, n, a, b: nats / (n * math.log(2))),
     "bits-one-range": lambda: check_bits(lambda nats, n, a, b: nats / (n * math.log(2)) + 8),
+    "velocity-drift": lambda: check_velocity(lambda x, s, f, g: 1.02 * f * x - g**2 * s / 2),
+    "velocity-score": lambda: check_velocity(lambda x, s, f, g: f * x - 1.02 * g**2 * s / 2),
+    "velocity-no-square": lambda: check_velocity(lambda x, s, f, g: f * x - g * s / 2),
+    "trace-two-per-cent": lambda: check_trace(lambda *a: 1.02 * trace(*a)),
+    "trace-one-less": lambda: check_trace(
+        lambda pull, x, g: trace(lambda e: torch.cat([pull(e)[1:], 0 * e[:1]]), x, g)
+    ),
+    "trace-next-number": lambda: check_trace(
+        lambda pull, x, g: trace(lambda e: pull(e).roll(1), x, g)
+    ),
+    "bits-two-per-cent": lambda: check_bits(lambda *a: 1.02 * bits(*a)),
+    "bits-255-cells": lambda: check_bits(
+        lambda nats, n, a, b: nats / (n * math.log(2)) + math.log2(255 / (b - a))
+    ),
+    "bits-one-dimension-less": lambda: check_bits(lambda nats, n, a, b: bits(nats, n - 1, a, b)),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

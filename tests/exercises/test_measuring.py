@@ -51,6 +51,31 @@ WRONG = {
     ),
     "energy-closeness-alone": lambda: check_energy_score(lambda *args: energy(*args, weight=0)),
     "energy-twice-the-spread": lambda: check_energy_score(lambda *args: energy(*args, weight=1)),
+    "equal-two-per-cent": lambda: check_equal_error(
+        lambda x, d, level: at_level(x, d, 1.02 * level)
+    ),
+    "equal-one-pixel-less": lambda: check_equal_error(
+        lambda x, d, level: x + (at_level(x, d, level) - x) * (179 / 180) ** 0.5
+    ),
+    "equal-rows": lambda: check_equal_error(
+        lambda x, d, level: at_level(x, d / d.norm(dim=-1, keepdim=True), level)
+    ),
+    "coverage-one-rank-more": lambda: check_coverage(
+        lambda samples, truth, alpha: covered(samples, truth, alpha + 1 / 21)
+    ),
+    "coverage-two-per-cent": lambda: check_coverage(
+        lambda samples, truth, alpha: covered(samples, truth, alpha) * 1.02
+    ),
+    "coverage-root-upside-down": lambda: check_coverage(
+        lambda samples, truth, alpha: covered(19 / 21 * samples, truth, alpha)
+    ),
+    "energy-two-per-cent": lambda: check_energy_score(lambda *args: 1.02 * energy(*args)),
+    "energy-spread-two-per-cent": lambda: check_energy_score(
+        lambda *args: energy(*args, weight=0.51)
+    ),
+    "energy-squares": lambda: check_energy_score(
+        lambda s, x: (s - x).square().sum(1).mean() - 0.5 * torch.cdist(s, s).square().mean()
+    ),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

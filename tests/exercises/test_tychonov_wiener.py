@@ -51,6 +51,12 @@ WRONG = {
     "wiener-inverse": lambda: check_wiener_limits(
         lambda y, k, s, S: irfft2(rfft2(y) / k, s=y.shape[-2:])
     ),
+    "minimiser-two-per-cent": lambda: check_minimiser(lambda *a: 1.02 * closed_form(*a)),
+    "minimiser-shifted": lambda: check_minimiser(lambda *a: closed_form(*a).roll(1, -1)),
+    "residual-large": lambda: check_residual(lambda: torch.full((4,), 0.102), 0.1),
+    "residual-one-pixel-less": lambda: check_residual(lambda: 0.1 * (torch.arange(4) > 0), 0.1),
+    "wiener-two-per-cent": lambda: check_wiener_limits(lambda *args: 1.02 * least_error(*args)),
+    "wiener-power": lambda: check_wiener_limits(lambda y, k, s, S: least_error(y, k, s, 1.02 * S)),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

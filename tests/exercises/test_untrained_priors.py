@@ -34,6 +34,22 @@ WRONG = {
     ),
     "field-sum": lambda: check_receptive_field(lambda sizes, strides: sum(sizes)),
     "field-early": lambda: check_receptive_field(lambda *a: field(*a, late=False)),
+    "filter-two-per-cent": lambda: check_filter_factors(
+        lambda s, tau, k: 1 - (1 - 1.02 * tau * s**2) ** k
+    ),
+    "filter-error": lambda: check_filter_factors(lambda s, tau, k: (1 - tau * s**2) ** k),
+    "filter-one-value": lambda: check_filter_factors(
+        lambda s, tau, k: 1 - (1 - tau * s.roll(1) ** 2) ** k
+    ),
+    "variance-two-per-cent": lambda: check_moving_variance(lambda x, w: 1.02 * variance(x, w)),
+    "variance-late": lambda: check_moving_variance(lambda x, w: variance(x, w).roll(1)),
+    "variance-over-pixels": lambda: check_moving_variance(
+        lambda x, w: x.unfold(0, w, 1).var(1, correction=0).mean(1)
+    ),
+    "field-one-more": lambda: check_receptive_field(lambda *a: field(*a) + 1),
+    "field-last-stride": lambda: check_receptive_field(
+        lambda sizes, strides: field(sizes, [*strides[1:], 1])
+    ),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)

@@ -36,6 +36,21 @@ WRONG = {
     "mean field-marginal": lambda: check_mean_field_scale(
         lambda P: torch.linalg.inv(P).diagonal().sqrt()
     ),
+    "log density-two-per-cent": lambda: check_log_density(lambda L, r: 1.02 * log_density(L, r)),
+    "log density-transposed": lambda: check_log_density(
+        lambda L, r: log_density(L, r) + ((L.T @ r).square().sum() - (L @ r).square().sum()) / 2
+    ),
+    "log density-one-number-less": lambda: check_log_density(
+        lambda L, r: log_density(L, r) + math.log(2 * math.pi) / 2
+    ),
+    "scales-two-per-cent": lambda: check_image_divergence(lambda b: 1.02 * divergence(b)),
+    "scales-one-pixel-less": lambda: check_image_divergence(lambda b: divergence(b[1:])),
+    "scales-other-way": lambda: check_image_divergence(lambda b: divergence(1 / b)),
+    "mean field-two-per-cent": lambda: check_mean_field_scale(
+        lambda P: 1.02 * P.diagonal().rsqrt()
+    ),
+    "mean field-next": lambda: check_mean_field_scale(lambda P: P.diagonal().rsqrt().roll(1)),
+    "mean field-rows": lambda: check_mean_field_scale(lambda P: P.norm(dim=1).rsqrt()),
 }
 
 test_right_answers_pass, test_wrong_answers_get_a_hint = judged(RIGHT, WRONG)
