@@ -4,12 +4,15 @@ Each test carries the number of its entry on the page "Errata of the sources".
 """
 
 import math
-from itertools import pairwise
+import re
+from itertools import chain, pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch.linalg import eigvalsh, inv, matrix_norm, pinv
 
+ROOT = Path(__file__).parents[1]
 SIZE = (5, 6)  # rows, columns of the small periodic images
 PIXELS = SIZE[0] * SIZE[1]
 
@@ -239,21 +242,6 @@ def test_e28_white_noise_has_covariance_sigma_squared_identity():
     assert w.square().sum(1).mean() == pytest.approx(sigma**2 * n, rel=0.01)
 
 
-def test_e28_phase_retrieval_measures_the_squared_modulus():
-    g = torch.Generator().manual_seed(2)
-    A = torch.randn(9, 4, generator=g, dtype=torch.complex128)
-    x, other = torch.randn(2, 4, generator=g, dtype=torch.float64)
-    y = (A @ other.to(A)).abs() ** 2
-
-    def f(x):
-        return ((A @ x.to(A)).abs() ** 2 - y).square().sum() / 2
-
-    field = A @ x.to(A)
-    by_hand = 2 * (A.conj().T @ ((field.abs() ** 2 - y) * field)).real
-    torch.testing.assert_close(torch.func.grad(f)(x), by_hand)
-    torch.testing.assert_close(f(2 * other), 4.5 * y.square().sum())  # data scale with the square
-
-
 def test_e29_the_root_is_taken_pixel_by_pixel():
     u = torch.rand(7, 6, generator=torch.Generator().manual_seed(3)).double()
     eps = 0.1
@@ -382,16 +370,6 @@ def test_e36_at_best_the_loss_is_the_information_that_y_lacks(two_levels):
     torch.testing.assert_close(loss(of_y), information)
     for factor in (0.5, 0.9, 1.1, 2.0):
         assert loss(factor * of_y) > information
-
-
-def test_e38_anything_is_consistent_after_the_projection():
-    g = torch.Generator().manual_seed(7)
-    measure, truth = torch.randn(3, 12, generator=g).double(), torch.rand(12, generator=g).double()
-    y, noise = measure @ truth, torch.randn(12, generator=g).double()
-    projected = noise - pinv(measure) @ (measure @ noise - y)
-    assert (measure @ noise - y).norm() > 1
-    assert (measure @ projected - y).norm() < 1e-12
-    assert (projected - truth).norm() > 1
 
 
 def test_e39_the_mean_form_compromises_elsewhere():
@@ -639,13 +617,6 @@ def test_e7_no_kernel_changes_a_minimiser_of_a_convex_prior():
     assert along_the_simplex.abs().max() < 1e-15  # J = 0
 
 
-def test_e8_a_flat_kernel_sums_to_one():
-    for K in (3, 9, 21):
-        ones = torch.ones(K, K, dtype=torch.float64)
-        assert (ones / K**2).sum().item() == pytest.approx(1)
-        assert (ones / K).sum().item() == pytest.approx(K)
-
-
 def test_e10_a_valid_convolution_leaves_the_space_of_images():
     x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(9)).double()
     h = torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
@@ -658,3 +629,209 @@ def test_e10_a_valid_convolution_leaves_the_space_of_images():
     same = valid(periodic, h)
     again = valid(torch.nn.functional.pad(same, (1, 1, 1, 1), mode="circular"), dirac)
     torch.testing.assert_close(again, same)  # it has: none at all
+
+
+def test_e7_the_hessian_is_singular_for_critical_points_that_are_not_constant():
+    """A convex quadratic that leaves two bands free: x is a cosine, and the kernel changes it."""
+    n = 12
+    grid = torch.arange(n).double()
+    frequency = torch.minimum(grid, n - grid)
+    F = torch.fft.fft(torch.eye(n, dtype=torch.complex128)) / math.sqrt(n)
+    free = (frequency == 0) | (frequency == 2)
+    Q = (F.conj().T @ torch.diag(torch.where(free, 0.0, 1.0 + frequency)).to(F) @ F).real
+    x = 0.5 + (2 * math.pi * 2 * grid / n).cos()
+    assert (Q @ x).norm() < 1e-12  # critical, thus a minimiser
+    translates = torch.stack([x.roll(t) - x for t in range(n)])
+    assert (Q @ translates.T).norm() < 1e-12  # differences of translates: in the kernel of Q
+    kernel = torch.tensor([0.5, 0.3, 0.2]).double()
+    H = sum(tap * torch.eye(n).double().roll(t - 1, 0) for t, tap in enumerate(kernel))
+    moves = torch.tensor([[1.0, -1, 0], [0, 1, -1]]).double()  # of a kernel, with sum zero
+    J = torch.stack([sum(m * x.roll(t - 1) for t, m in enumerate(move)) for move in moves], dim=1)
+    assert J.norm() > 1  # the kernel does change x
+    assert torch.linalg.svdvals(H).min() > 0.1  # injective
+    hessian = torch.cat([torch.cat([H.T @ H + Q, H.T @ J], 1), torch.cat([J.T @ H, J.T @ J], 1)])
+    values = eigvalsh(hessian)
+    assert values[:2].abs().max() < 1e-12  # one null direction for each move of the kernel
+    assert values[2] > 1e-3
+
+
+def test_e8_a_flat_kernel_has_as_many_taps_as_parameters():
+    flat = torch.full((21, 21), 1 / 21**2, dtype=torch.float64)
+    assert flat.numel() == 441
+    assert flat.sum().item() == pytest.approx(1)
+
+
+def test_e10c_the_most_probable_pair_minimises_minus_the_logarithm():
+    density = torch.rand(5, 7, generator=torch.Generator().manual_seed(10)).double() + 0.1
+    assert density.argmax() == (-density.log()).argmin()
+    assert density.argmin() != (-density.log()).argmin()
+
+
+def root(slope, low=-1.0, high=1.0):
+    """The zero of an increasing function, by bisection."""
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return low
+
+
+def test_e10d_the_remainder_depends_on_the_smoothness_of_the_prior():
+    """One pixel, a known kernel: the minimiser of (x - b)^2 / 2 + q(x) and its prediction b / 2."""
+
+    def remainders(slope_of_q):
+        found = [(b, root(lambda x, b=b: x - b + slope_of_q(x))) for b in (1e-4, 1e-6)]
+        return [abs(x - b / 2) / b**2 for b, x in found], [abs(x - b / 2) / b for b, x in found]
+
+    smooth, _ = remainders(lambda x: x + 3 * x**2)  # q = x^2/2 + x^3: C^3
+    assert smooth[1] == pytest.approx(smooth[0], rel=0.1)  # of the order of b^2
+    assert smooth[1] == pytest.approx(3 / 8, rel=0.01)
+    rough, linear = remainders(lambda x: x + math.copysign(2.5 * abs(x) ** 1.5, x))  # C^2 only
+    assert rough[1] > 9 * rough[0]  # b^(3/2) / b^2 = b^(-1/2): a factor of ten
+    assert linear[1] < linear[0] / 9  # but still o(b)
+
+    def kinked(x):
+        return x * (1 + (x > 0))  # q = x^2/2 or x^2: the gradient is Lipschitz, not C^1
+
+    slopes = [root(lambda x, b=b: x - b + kinked(x)) / b for b in (-1e-4, 1e-4)]
+    assert slopes == pytest.approx([1 / 2, 1 / 3])  # no prediction serves both
+
+
+def test_e10e_gradient_steps_leave_a_part_of_the_error():
+    eigenvalues, tau = torch.tensor([0.05, 0.4, 1.0]).double(), 1.0
+    x = torch.ones(3).double()  # distance to the minimiser at 0, along the eigenvectors
+    for _ in range(10):
+        x = x - tau * eigenvalues * x
+    torch.testing.assert_close(x, (1 - tau * eigenvalues) ** 10)
+    assert x.max() > 0.59  # 0.95^10
+
+
+def test_e19c_a_triangular_matrix_of_symmetric_pattern_is_diagonal():
+    n, radius = 8, 2
+    g = torch.Generator().manual_seed(11)
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    close = (i - j).abs() <= radius
+    as_printed = close & close.T & (j <= i) & (i <= j)  # triangular, and non-zero whenever close
+    assert torch.equal(as_printed, torch.eye(n, dtype=torch.bool))
+    causal = close & (j <= i)
+    L = torch.where(causal, torch.rand(n, n, generator=g) + 0.5, 0.0).double()
+    assert L.det().item() == pytest.approx(L.diagonal().prod().item())
+    precision = L @ L.T
+    assert torch.equal(precision != 0, (i - j).abs() <= radius)
+    torch.testing.assert_close(precision, precision.T)
+
+
+def test_e23_squared_weights_change_an_order():
+    weights = torch.tensor([0.1, 1.0]).double()
+    squares = torch.tensor([[11.0, 0.0], [0.0, 1.0]]).double()  # of two images, by channel
+    distances = squares @ weights
+    printed = squares @ weights**2
+    assert distances[0] > distances[1]
+    assert printed[0] < printed[1]  # |w * delta|^2 has the squares of the weights
+    assert distances.sqrt()[0] > distances.sqrt()[1]  # a root turns nothing round
+    features = torch.tensor([[3.0, 4.0], [6.0, 8.0]]).double()
+    unit = features / features.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(unit[0], unit[1])  # a gain of the layer does not count
+
+
+def test_e31b_strict_convexity_gives_no_minimiser():
+    x = torch.linspace(-30, 5, 200).double()
+    y = x.flip(0) + 0.1
+    for t in (0.1, 0.5, 0.9):
+        gap = t * x.exp() + (1 - t) * y.exp() - (t * x + (1 - t) * y).exp()
+        assert (gap > 0).all()  # strictly convex
+    assert (x.exp() > (x - 1).exp()).all()  # and lower further left, everywhere
+    t = 0.3  # at x = y no function has the strict inequality
+    torch.testing.assert_close(t * x.exp() + (1 - t) * x.exp(), x.exp())
+
+
+@pytest.mark.parametrize(("size", "is_reached"), [((4, 6), True), ((5, 6), False), ((5, 7), False)])
+def test_e31c_the_norm_of_the_laplacian_on_odd_sides(size, is_reached):
+    n = size[0] * size[1]
+    basis = torch.eye(n, dtype=torch.float64).reshape(n, *size)
+    D = torch.cat([(basis.roll(-1, axis) - basis).reshape(n, n).T for axis in (1, 2)])
+    largest = eigvalsh(D.T @ D).max().item()
+    sines = [1.0 if side % 2 == 0 else math.cos(math.pi / (2 * side)) for side in size]
+    assert largest == pytest.approx(sum(4 * sine**2 for sine in sines))
+    assert (largest == pytest.approx(8)) is is_reached
+    hessian = torch.eye(n).double() + 2 * 0.3 * D.T @ D  # of |u - v|^2 / 2 + 0.3 |grad u|^2
+    assert eigvalsh(hessian).max().item() == pytest.approx(1 + 2 * 0.3 * largest)
+
+
+def test_e38_anything_is_consistent_after_an_exact_projection():
+    g = torch.Generator().manual_seed(7)
+    measure, truth = torch.randn(3, 12, generator=g).double(), torch.rand(12, generator=g).double()
+    y, noise = measure @ truth, torch.randn(12, generator=g).double()
+    projected = noise - pinv(measure) @ (measure @ noise - y)
+    assert (measure @ noise - y).norm() > 1
+    assert (measure @ projected - y).norm() < 1e-12
+    assert (projected - truth).norm() > 1
+    halfway = (noise + projected) / 2  # a projection that is not exact keeps a trace of the method
+    assert (measure @ halfway - y).norm() > 0.5
+
+
+def test_e43_moments_must_know_the_earlier_groups():
+    """A hierarchy z_1 = z_0 + n of variances 1: without z_0 in its mean, z_1 is independent."""
+    g = torch.Generator().manual_seed(12)
+    z, n = torch.randn(2, 100_000, generator=g).double()
+    with_mean, without = torch.stack([z, z + n]), torch.stack([z, math.sqrt(2) * n])
+    # standard error of a covariance: about sqrt(2) / sqrt(100 000) = 0.005
+    assert with_mean.cov()[0, 1] == pytest.approx(1, abs=0.02)
+    assert without.cov()[0, 1] == pytest.approx(0, abs=0.02)
+    assert with_mean.var(1) == pytest.approx(without.var(1), abs=0.05)  # the same marginals
+
+
+PAGE = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"\b(?:E\d{1,2}[a-e]?|R\d)\b")
+
+
+def entries() -> list[str]:
+    return re.findall(r"^## (\w+)\. ", PAGE, re.MULTILINE)
+
+
+def known_errata() -> set[str]:
+    """Entries, and the slips that have a number of their own within another's entry."""
+    body = PAGE[PAGE.index("## E1. ") :]
+    return set(entries()) | set(NUMBER.findall(body))
+
+
+def test_no_number_is_given_twice():
+    assert len(entries()) == len(set(entries()))
+    inside = [n for n in NUMBER.findall(PAGE[PAGE.index("## E1. ") :]) if n not in entries()]
+    assert len(inside) == len(set(inside)), "named within one entry only"
+
+
+def cited(text: str) -> set[str]:
+    """Numbers beside a link to the page, or after the word erratum; and ranges from one to one."""
+    links = re.findall(r"\{doc\}`([^`<]*?)[\s#]*<[^`>]*errata>`(?:[\s#]*\(([^)]*)\))?", text)
+    words = re.findall(r"[Ee]rrat(?:um|a)\s+((?:E\d+\w?(?:\s*(?:,|and|to)\s*)?)+)", text)
+    return {number for part in [*chain(*links), *words] for number in NUMBER.findall(part)}
+
+
+CITING = [*ROOT.glob("notebooks/*.py"), *ROOT.glob("course_lib/**/*.py"), *ROOT.glob("book/*.md")]
+
+
+def test_every_cited_erratum_is_on_the_page():
+    missing = {
+        (path.name, number)
+        for path in CITING
+        if path.name != "errata.md"
+        for number in cited(path.read_text(encoding="utf-8"))
+        if number not in known_errata()
+    }
+    assert missing == set()
+
+
+def test_what_counts_as_cited():
+    text = "({doc}`erratum E7 <../book/errata>`), see erratum E5 or errata E11 and E12; E3 is none"
+    assert cited(text) == {"E7", "E5", "E11", "E12"}
+    assert cited("# {doc}`the errata\n# <../book/errata>` (E1, E2) have them") == {"E1", "E2"}
+
+
+def test_every_test_that_the_page_names_exists_and_every_test_has_its_entry():
+    here = set(
+        re.findall(r"^def (test_[er]\d\w*)", Path(__file__).read_text("utf-8"), re.MULTILINE)
+    )
+    assert set(re.findall(r"`(test_[er]\d\w*)`", PAGE)) == here
+    for test in here:
+        number = test.split("_")[1]
+        assert number[0].upper() + number[1:] in known_errata()
