@@ -1,7 +1,8 @@
 """Set up the course with one command; needs Python 3.11 to 3.13 and nothing else.
 
     python3 make.py book            install, then build the HTML book
-    python3 make.py test [options]  install, then run every test and every notebook through pytest
+    python3 make.py test [options]  install, fetch the weights of LPIPS and BRISQUE if there is a
+                                    network, then run every test and notebook through pytest
 
 Inside a virtual or conda environment that environment is used, otherwise `.venv` beside this file
 is created and used again. Every command is printed before it runs.
@@ -26,6 +27,13 @@ def run(*command):
     code = subprocess.run(command, cwd=ROOT).returncode
     if code:
         sys.exit(code if code > 0 else 1)
+
+
+def attempt(*command):
+    """Print a command and run it at the root of the course; go on if it fails."""
+    print("$", shlex.join(map(str, command)), flush=True)
+    if subprocess.run(command, cwd=ROOT).returncode:
+        print("The tests that need it are skipped.", flush=True)
 
 
 def environment():
@@ -61,6 +69,7 @@ def main():
     python = environment()
     install(python, task)
     if task == "test":
+        attempt(python, "-m", "course_lib", "fetch", "perceptual")
         run(python, "-m", "pytest", *options)
         return
     shutil.rmtree(ROOT / "_build", ignore_errors=True)  # a warning is only raised for a fresh page

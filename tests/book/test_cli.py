@@ -165,6 +165,19 @@ def test_images_are_made_shown_and_cleared(tmp_path, monkeypatch, capsys):
     assert "unknown world 'faces'" in course_command(monkeypatch, "data", "make", "faces")
 
 
+def test_fetching_reports_and_fails_in_one_line(tmp_path, monkeypatch, capsys):
+    from course_lib.metrics import fetch
+    from course_lib.project import CourseError
+
+    def fetch_nothing(tell):
+        tell("LPIPS. Fetching ...")
+        raise CourseError("no network")
+
+    monkeypatch.setattr(fetch, "fetch_perceptual", fetch_nothing)
+    assert course_command(monkeypatch, "fetch", "perceptual") == "course: no network"
+    assert capsys.readouterr().out == "LPIPS. Fetching ...\n"
+
+
 @pytest.mark.slow
 def test_a_photograph_is_restored(tmp_path, monkeypatch, capsys):
     photo, out = tmp_path / "photo.png", tmp_path / "out"

@@ -53,7 +53,16 @@ def test_a_python_without_venv_is_told_what_to_install(make, monkeypatch, tmp_pa
 def test_options_reach_pytest(make, monkeypatch):
     commands = []
     monkeypatch.setattr(make, "run", lambda *command: commands.append(command))
+    monkeypatch.setattr(make, "attempt", lambda *command: commands.append(command))
     monkeypatch.setattr(sys, "argv", ["make.py", "test", "-m", "not notebook"])
     make.main()
     assert commands[0][-2:] == ("-e", ".[test]")
-    assert commands[1][1:] == ("-m", "pytest", "-m", "not notebook")
+    assert commands[1][1:] == ("-m", "course_lib", "fetch", "perceptual")
+    assert commands[2][1:] == ("-m", "pytest", "-m", "not notebook")
+
+
+def test_tests_go_on_without_what_could_not_be_fetched(make, capfd):
+    make.attempt(sys.executable, "-c", "raise SystemExit('course: no network')")
+    printed = capfd.readouterr()
+    assert "The tests that need it are skipped." in printed.out
+    assert "course: no network" in printed.err

@@ -56,7 +56,7 @@ def download(archive: Archive, folder: Path) -> Path:
     if done.returncode or len(found) != 1:
         raise CourseError(
             f"{archive.package} {archive.version} was not fetched: {_reason(done.stderr)} "
-            "Nothing was written; what does not need it works."
+            "Nothing was written; all else works without it."
         )
     return found[0]
 
