@@ -35,7 +35,7 @@ SAMPLES, STEPS = 100, 250
 
 
 def problem(name: str, img_size: tuple[int, int, int] = IMG_SIZE) -> LinearOperator:
-    """The problems of the source: "deblur", "deblur_fine", "x2" and "inpaint"."""
+    """The problems of VBLE-xz (arXiv:2412.04130): "deblur", "deblur_fine", "x2" and "inpaint"."""
     if name == "x2":
         return bicubic_downsampling(img_size, 2, GaussianNoise(1 / 255))
     if name == "inpaint":

@@ -6,18 +6,24 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-BACKENDS = ("auto", "reference", "numba", "triton")
+Backend = Literal["auto", "reference", "numba", "triton"]
+BACKENDS = get_args(Backend)
 COMPILED_DTYPES = (torch.float32, torch.float64)
 
 
 def choose_backend(
-    backend: str, x: Tensor, *others: Tensor, cpu: str = "numba", cuda: str = "triton"
-) -> str:
+    backend: Backend,
+    x: Tensor,
+    *others: Tensor,
+    cpu: Backend = "numba",
+    cuda: Backend = "triton",
+) -> Backend:
     """The implementation that a kernel runs on x: "reference", "numba" or "triton".
 
     "auto" takes `cpu` for a tensor on the CPU and `cuda` for one on a GPU, and the reference
@@ -30,14 +36,15 @@ def choose_backend(
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.")
     if backend == "auto":
-        wanted = {"cpu": cpu, "cuda": cuda}.get(x.device.type, "reference")
+        offers: dict[str, Backend] = {"cpu": cpu, "cuda": cuda}
+        wanted = offers.get(x.device.type, "reference")
         return "reference" if obstacle(wanted, x, *others) else wanted
     if reason := obstacle(backend, x, *others):
         raise ValueError(f'backend="{backend}": {reason}')
     return backend
 
 
-def obstacle(backend: str, x: Tensor, *others: Tensor) -> str:
+def obstacle(backend: Backend, x: Tensor, *others: Tensor) -> str:
     """Why an implementation cannot serve x and what to do; empty if it can."""
     if backend == "reference":
         return ""
@@ -69,7 +76,7 @@ def needs_gradient(x: Tensor) -> bool:
     return torch.is_grad_enabled() and x.requires_grad
 
 
-def implementation(kernel: str, backend: str) -> ModuleType:
+def implementation(kernel: str, backend: Backend) -> ModuleType:
     """The module that holds one implementation of a kernel, such as "simplex" and "numba"."""
     return import_module(f"course_lib.kernels.{kernel}._{backend}")
 

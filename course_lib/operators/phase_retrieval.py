@@ -72,7 +72,7 @@ class PhaseRetrieval(Operator):
         weighted = v * self._amplitudes(x)
         return 2 * (weighted @ self._matrix(x).conj()).real.unflatten(-1, self.img_size)
 
-    def spectral_start(self, y: Tensor, *, n_iter: int = 100) -> Tensor:
+    def spectral_start(self, y: Tensor, *, n_steps: int = 100) -> Tensor:
         """A starting point: the leading real eigenvector of Re B^* diag(y) B, by the power method.
 
         Scaled so that |B x|^2 has the mean of y; its sign is arbitrary. y is (*batch, m).
@@ -82,7 +82,7 @@ class PhaseRetrieval(Operator):
             raise ValueError("PhaseRetrieval.spectral_start: intensities need a positive mean.")
         start = normal_like(y.new_empty(self.img_size), generator_from(0))
         x = start.expand(*y.shape[:-1], *self.img_size)
-        for _ in range(n_iter):
+        for _ in range(n_steps):
             x = self._vjp(x, y)
             x = x / x.flatten(-3).norm(dim=-1)[..., None, None, None]
         scale = (y.mean(-1) / self._apply(x).mean(-1)).sqrt()

@@ -218,8 +218,8 @@ def test_the_descent_is_differentiable(generator):
         ({"boundary": "circular"}, "periodic, neumann, got 'circular'"),
         ({"lam": -0.1}, "lam must be finite and >= 0"),
         ({"lam": torch.ones(3)}, r"of shape \(2,\), one an image, got \(3,\)"),
-        ({"n_iter": -1}, "n_iter must be a whole number >= 0, got -1"),
-        ({"n_iter": 2.0}, "n_iter must be a whole number"),
+        ({"n_steps": -1}, "n_steps must be a whole number >= 0, got -1"),
+        ({"n_steps": 2.0}, "n_steps must be a whole number"),
         ({"x0": torch.zeros(2, 1, 8, 9)}, "expected x0 like v"),
         (
             {"descent": Descent(step_size=0.2)},
@@ -230,6 +230,6 @@ def test_the_descent_is_differentiable(generator):
     ],
 )
 def test_bad_input(change, message):
-    arguments = {"v": torch.zeros(2, 1, 8, 8), "lam": 0.1, "eps": 0.1, "n_iter": 1} | change
+    arguments = {"v": torch.zeros(2, 1, 8, 8), "lam": 0.1, "eps": 0.1, "n_steps": 1} | change
     with pytest.raises(ValueError, match=message):
         smoothed_tv_denoise(**arguments)

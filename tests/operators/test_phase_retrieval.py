@@ -68,7 +68,7 @@ def test_spectral_start_points_towards_the_image(op, x):
 
 def test_spectral_start_is_an_eigenvector(op, x):
     y = op.A(x)
-    start = op.spectral_start(y, n_iter=2000).flatten(1)
+    start = op.spectral_start(y, n_steps=2000).flatten(1)
     for one, weights in zip(start, y, strict=True):
         matrix = (op.B.conj().T @ (weights[:, None] * op.B)).real
         leading = torch.linalg.eigh(matrix).eigenvectors[:, -1]

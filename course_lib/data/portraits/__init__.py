@@ -15,6 +15,4 @@ from course_lib.data.portraits.factors import (
     PortraitFactors,
     factors,
 )
-from course_lib.data.portraits.render import render, sample
-
-VERSION = 0  # raise it when a pixel changes: cached images carry it in their name
+from course_lib.data.portraits.render import VERSION, render, sample

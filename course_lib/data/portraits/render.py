@@ -12,6 +12,7 @@ from course_lib.data.portraits.paint import Hit, backdrop, light_direction, surf
 from course_lib.data.portraits.shapes import distance, distances, to_head
 from course_lib.rng import counter_normal
 
+VERSION = 0  # raise it when a pixel changes: cached images carry it in their name
 CAMERA_DISTANCE = 5.0
 HALF_VIEW = 1.62  # half the width of what a camera with zoom 1 sees at the puppet
 NEAR, FAR = 3.6, 6.6
@@ -101,16 +102,16 @@ def _first_hits(f: PortraitFactors, size: int) -> tuple[Cells, Tensor]:
     four thinner ones from there; then the rays themselves. So most steps are taken by few rays.
     """
     coarse = _rays(size // 2, f)
-    t = _march(coarse, torch.full_like(coarse.x, NEAR), f, steps=20, cone=True)
+    t = _march(coarse, torch.full_like(coarse.x, NEAR), f, n_steps=20, cone=True)
     t = t.view(-1, 1, size // 2, size // 2)
     cells = Cells.where(t[:, 0] < FAR)
     t = cells.take(interpolate(t, size=size), 2)[:, 0]
-    t = _march(_rays(size, f).of(cells, 2), t, f, steps=6, cone=True)
+    t = _march(_rays(size, f).of(cells, 2), t, f, n_steps=6, cone=True)
     empty = t.new_full((len(t), 1, size, size), FAR)
     t = interpolate(cells.put(t[:, None], 2, empty), size=2 * size)
     t = cells.take(t, 4)[:, 0]
     rays = _rays(2 * size, f).of(cells, 4)
-    t = _march(rays, t, f, steps=4, cone=False)
+    t = _march(rays, t, f, n_steps=4, cone=False)
     return cells, _finish(rays, t, f)
 
 
@@ -122,7 +123,7 @@ def _finish(rays: Rays, t: Tensor, f: PortraitFactors) -> Tensor:
     x, y, z = (direction.gather(1, some) for direction in rays[:3])
     few = Rays(x, y, z, rays.spread)
     stopped = t.gather(1, some)
-    landed = _march(few, stopped, f, steps=18, cone=False)
+    landed = _march(few, stopped, f, n_steps=18, cone=False)
     # The list is as long as the longest of the batch: what fills it up must stay as it was.
     return t.scatter(1, some, torch.where(flying.gather(1, some), landed, stopped))
 
@@ -138,9 +139,9 @@ def _rays(n: int, f: PortraitFactors) -> Rays:
     return Rays(x / length, y / length, -1 / length, half_diagonal)
 
 
-def _march(rays: Rays, t: Tensor, f: PortraitFactors, *, steps: int, cone: bool) -> Tensor:
+def _march(rays: Rays, t: Tensor, f: PortraitFactors, *, n_steps: int, cone: bool) -> Tensor:
     """Sphere tracing: go as far as the nearest surface is away, again and again."""
-    for _ in range(steps):
+    for _ in range(n_steps):
         step = 0.9 * distance(*rays.at(t), f) - cone * rays.spread * t
         t = t + step.clamp(min=0) if cone else t + step
     return t

@@ -38,7 +38,7 @@ class Phase:
     Args:
         blocks: number of blocks of the generator, from the coarse end, with free weights: 0 for
             the latent alone; more than there are means all.
-        steps: number of steps.
+        n_steps: number of steps.
         latent_rate: learning rate of the latent, about the change of a number in one step.
         weight_rate: learning rate of the weights.
         data_weight: w, the weight of the mean square residual.
@@ -48,7 +48,7 @@ class Phase:
     """
 
     blocks: int
-    steps: int
+    n_steps: int
     latent_rate: float
     weight_rate: float
     data_weight: float = 1.0
@@ -60,10 +60,10 @@ class Phase:
 # Chosen for PSNR on four plates of the training, with a centre hole and at a quarter of the
 # resolution: with all weights free at a rate of 1e-3, the network forgets what it has learned.
 PHASES = (
-    Phase(blocks=0, steps=80, latent_rate=5e-2, weight_rate=0.0),
-    Phase(blocks=2, steps=60, latent_rate=5e-3, weight_rate=3e-4),
-    Phase(blocks=4, steps=30, latent_rate=5e-3, weight_rate=2e-4),
-    Phase(blocks=6, steps=30, latent_rate=5e-3, weight_rate=1e-4),
+    Phase(blocks=0, n_steps=80, latent_rate=5e-2, weight_rate=0.0),
+    Phase(blocks=2, n_steps=60, latent_rate=5e-3, weight_rate=3e-4),
+    Phase(blocks=4, n_steps=30, latent_rate=5e-3, weight_rate=2e-4),
+    Phase(blocks=6, n_steps=30, latent_rate=5e-3, weight_rate=1e-4),
 )
 
 
@@ -200,43 +200,64 @@ def deep_generative_prior(
     loss = _Loss(op, y, penalties, _features(model, op, y, sigma, penalties))
     own, phases = OwnWeights(model, progression.blocks), progression.phases
     z = _start(model, loss, phases[0], z0, generator)
-
-    enough = progression.tau * sigma**2
-    met = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-    reached = torch.zeros(len(y), device=y.device)
-    weights: Weights = {}
-    x_latent_only = None
-    optimiser, history = Adam([z]), History("loss", "data", "phase")
+    fit = _Fit(loss, own, z, enough=progression.tau * sigma**2)
     for number, phase in enumerate(phases):
-        if met.all():
-            break
-        if phase.blocks and x_latent_only is None:
-            x_latent_only = own.draw(z, weights).detach()
-        free = [z, *own.release(weights, phase.blocks, len(y))]
-        _set_rates(optimiser, free, phase)
-        for _ in range(phase.steps):
-            value, data = loss(own.draw(z, weights), z, phase.data_weight)
-            met = met | (data <= enough)
-            reached = torch.where(met, reached, number)
-            history.add(loss=value, data=data, phase=reached)
-            if met.all():
-                break
-            _step(optimiser, free, value, frozen=met)
+        fit.descend(number, phase)
+    return fit.solution(phases[-1])
 
-    x, z = own.draw(z, weights).detach(), z.detach()
-    if not met.all():
-        value, data = loss(x, z, phases[-1].data_weight)
-        met = met | (data <= enough)
-        history.add(loss=value, data=data, phase=reached)
-    return DeepGenerativePriorSolution(
-        x,
-        status_of(met, ~value.isfinite()),
-        history.stack(),
-        len(history.rows["loss"]) - 1,
-        z=z,
-        x_latent_only=x if x_latent_only is None else x_latent_only,
-        weights={name: w.detach() for name, w in weights.items()},
-    )
+
+class _Fit:
+    """Latent and weights of each image on their way, with what is recorded of them."""
+
+    def __init__(self, loss: "_Loss", own: OwnWeights, z: Tensor, *, enough: float) -> None:
+        self.loss, self.own, self.z, self.enough = loss, own, z, enough
+        self.weights: Weights = {}
+        self.optimiser, self.history = Adam([z]), History("loss", "data", "phase")
+        self.met = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        self.reached = torch.zeros(len(z), device=z.device)  # phase of each image
+        self.x_latent_only: Tensor | None = None
+
+    def descend(self, number: int, phase: Phase) -> None:
+        """The steps of a phase; an image that has met the discrepancy principle rests."""
+        if self.met.all():
+            return
+        if phase.blocks and self.x_latent_only is None:
+            self.x_latent_only = self.draw().detach()
+        free = [self.z, *self.own.release(self.weights, phase.blocks, len(self.z))]
+        _set_rates(self.optimiser, free, phase)
+        for _ in range(phase.n_steps):
+            loss = self.look(self.draw(), phase.data_weight, number)
+            if self.met.all():
+                return
+            _step(self.optimiser, free, loss, frozen=self.met)
+
+    def draw(self) -> Tensor:
+        """G_theta(z), with the weights of each image."""
+        return self.own.draw(self.z, self.weights)
+
+    def look(self, x: Tensor, data_weight: float, number: int | None = None) -> Tensor:
+        """Record the images of a phase, and see which of them explain their data well enough."""
+        self.value, data = self.loss(x, self.z, data_weight)
+        self.met = self.met | (data <= self.enough)
+        if number is not None:
+            self.reached = torch.where(self.met, self.reached, number)
+        self.history.add(loss=self.value, data=data, phase=self.reached)
+        return self.value
+
+    def solution(self, last: Phase) -> DeepGenerativePriorSolution:
+        """Where it has ended, and how."""
+        x = self.draw().detach()
+        if not self.met.all():
+            self.look(x, last.data_weight)
+        return DeepGenerativePriorSolution(
+            x,
+            status_of(self.met, ~self.value.isfinite()),
+            self.history.stack(),
+            len(self.history.rows["loss"]) - 1,
+            z=self.z.detach(),
+            x_latent_only=x if self.x_latent_only is None else self.x_latent_only,
+            weights={name: w.detach() for name, w in self.weights.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from course_lib.batch import per_image
 from course_lib.inference.latent.conditional_mean import conditional_mean
-from course_lib.inference.latent.energy import JointEnergy, LatentEnergy, model_std, noise_sigma
-from course_lib.inference.latent.generator import LatentGenerator, check_encoder
+from course_lib.inference.latent.energy import JointEnergy, model_std, noise_sigma
+from course_lib.inference.latent.generator import EncodingGenerator, LatentGenerator, check_encoder
 from course_lib.inference.latent.map_z import LatentSolution
 from course_lib.inference.latent.start import encoded
 from course_lib.operators import Operator
@@ -99,19 +99,14 @@ def map_xz(
     history.add(objective=objective)
     rows = torch.arange(len(y), device=y.device)
     for sweep, s in enumerate(stds):
-        x_old, z_old, J = x[rows], z[rows], JointEnergy(model, op, y[rows], sigma, s)
-        z_new, by_encoder = _lower(
-            J.given_image(x_old), z_old, encoder.encode(x_old).mean, optimiser
+        J = JointEnergy(model, op, y[rows], sigma, s)
+        z_new, by_encoder = _lower_over_z(J, x[rows], z[rows], encoder, optimiser)
+        x_new, value = _least_over_x(J, x[rows], z_new)
+        moved = _rms(x_new - x[rows]) + _rms(z_new - z[rows])
+        old, new = (x, z, objective, change, taken), (x_new, z_new, value, moved, by_encoder)
+        x, z, objective, change, taken = (
+            a.index_copy(0, rows, b.to(a.dtype)) for a, b in zip(old, new, strict=True)
         )
-        x_new = conditional_mean(model, op, y[rows], z_new, sigma=sigma, std=s)
-        # An x found by iterations may be worse by their tolerance: then the old one stays.
-        value, unmoved = J(x_new, z_new), J(x_old, z_new)
-        x_new = torch.where(per_image(value <= unmoved, x), x_new, x_old)
-
-        x, z = x.index_copy(0, rows, x_new), z.index_copy(0, rows, z_new)
-        objective = objective.index_copy(0, rows, torch.minimum(value, unmoved))
-        change = change.index_copy(0, rows, _rms(x_new - x_old) + _rms(z_new - z_old))
-        taken = taken.index_copy(0, rows, by_encoder.to(taken.dtype))
         history.add(objective=objective, change=change, encoder=taken)
         moving = (change > sweeps.atol) | (sweep < sweeps.continuation)
         rows = (moving & objective.isfinite()).nonzero().squeeze(1)
@@ -129,10 +124,18 @@ def map_xz(
     )
 
 
-def _lower(
-    f: LatentEnergy, z: Tensor, proposal: Tensor, optimiser: LBFGS | Adam
+def _least_over_x(J: JointEnergy, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """argmin J(., z), and J there. If its iterations end above J(x, z), the old x stays."""
+    new = conditional_mean(J.model, J.op, J.y, z, sigma=J.sigma, std=J.std)
+    value, unmoved = J(new, z), J(x, z)
+    return torch.where(per_image(value <= unmoved, x), new, x), torch.minimum(value, unmoved)
+
+
+def _lower_over_z(
+    J: JointEnergy, x: Tensor, z: Tensor, encoder: EncodingGenerator, optimiser: LBFGS | Adam
 ) -> tuple[Tensor, Tensor]:
-    """Latents with lower f: the proposal where that is one, else the end of some steps from z."""
+    """Lower J(x, .): the encoder's proposal where that does, else some steps from z."""
+    f, proposal = J.given_image(x), encoder.encode(x).mean
     taken = f(proposal) < f(z)
     z = torch.where(per_image(taken, z), proposal, z)
     if not taken.all():

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from course_lib.kernels.backend import choose_backend
+from course_lib.kernels.backend import Backend, choose_backend
 from course_lib.kernels.banded_cholesky.checks import check_factor, check_image
 from course_lib.kernels.banded_cholesky.products import Product
 from course_lib.rng import check_generator, normal_like
@@ -57,7 +57,7 @@ class BandedCholesky:
     diagonal: Tensor
     offdiagonal: Tensor
     radius: int
-    backend: str = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         check_factor(self.diagonal, self.offdiagonal, self.radius)

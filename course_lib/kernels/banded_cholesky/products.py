@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.kernels.backend import implementation
+from course_lib.kernels.backend import Backend, implementation
 
 TRANSPOSED = {"matvec": "matvec_t", "matvec_t": "matvec", "solve": "solve_t", "solve_t": "solve"}
 
@@ -28,7 +28,7 @@ class Product(torch.autograd.Function):
         offdiagonal: Tensor,
         x: Tensor,
         radius: int,
-        backend: str,
+        backend: Backend,
     ) -> Tensor:
         """M x by one implementation."""
         product = getattr(implementation("banded_cholesky", backend), method)
@@ -60,7 +60,9 @@ class OuterProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, radius: int, backend: str) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, radius: int, backend: Backend
+    ) -> tuple[Tensor, Tensor]:
         """a b^T inside the band."""
         ctx.save_for_backward(a, b)
         ctx.options = radius, backend

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.kernels.backend import choose_backend, implementation
+from course_lib.kernels.backend import Backend, choose_backend, implementation
 
 
-def project_simplex(v: Tensor, *, backend: str = "auto") -> Tensor:
+def project_simplex(v: Tensor, *, backend: Backend = "auto") -> Tensor:
     """argmin_p |p - v| over the probability simplex, for each row of v.
 
     Args:
@@ -47,7 +47,7 @@ class _Project(torch.autograd.Function):
     """The projection p and its Jacobian I_S - 1_S 1_S^T / |S|."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, backend: str) -> Tensor:
+    def forward(ctx: Any, v: Tensor, backend: Backend) -> Tensor:
         project = implementation("simplex", backend).project
         rows = v.detach().reshape(-1, v.shape[-1]).contiguous()
         p = (project(rows) if len(rows) else rows).reshape(v.shape)

@@ -158,7 +158,7 @@ def run(
     """`sweep` once for each column of betas (B, n); x and v (B, C, H, W), step and lam (B,)."""
     channels, height, width = v.shape[1:]
     data = as_array(v).reshape(-1, height, width)
-    dtype, n_iter = data.dtype, betas.shape[1]
+    dtype, n_steps = data.dtype, betas.shape[1]
     state = np.empty((len(data), 2 if betas.any() else 1, height, width), dtype)
     state[:] = as_array(x).reshape(-1, 1, height, width)
     per_plane = [np.repeat(as_array(t).astype(dtype), channels, axis=0) for t in (step, lam, betas)]
@@ -179,7 +179,7 @@ def run(
                 over_planes(*arguments)
             else:
                 over_rows(*arguments, min(height, -(-threads // len(data))))
-    return torch.from_numpy(state[:, n_iter % state.shape[1]].reshape(v.shape))
+    return torch.from_numpy(state[:, n_steps % state.shape[1]].reshape(v.shape))
 
 
 def value(u: Tensor, eps: float, boundary: str) -> Tensor:

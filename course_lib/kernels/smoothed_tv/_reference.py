@@ -27,7 +27,7 @@ def grad(u: Tensor, eps: float, boundary: str) -> Tensor:
 def denoise(
     v: Tensor, x: Tensor, lam: Tensor, eps: float, step: Tensor, betas: Tensor, boundary: str
 ) -> Tensor:
-    """lam and step (B,), betas (n_iter, B)."""
+    """lam and step (B,), betas (n_steps, B)."""
     lam, step, betas = (t.to(v)[..., None, None, None] for t in (lam, step, betas))
     previous = x
     for beta in betas:

@@ -15,18 +15,19 @@ doi:10.1137/0917016.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from course_lib.kernels.backend import choose_backend, implementation, needs_gradient
+from course_lib.kernels.backend import Backend, choose_backend, implementation, needs_gradient
 
-BOUNDARIES = ("periodic", "neumann")
+Boundary = Literal["periodic", "neumann"]
+BOUNDARIES = get_args(Boundary)
 
 
 def smoothed_tv_value(
-    u: Tensor, eps: float, *, boundary: str = "periodic", backend: str = "auto"
+    u: Tensor, eps: float, *, boundary: Boundary = "periodic", backend: Backend = "auto"
 ) -> Tensor:
     """TV_eps of each image.
 
@@ -47,7 +48,7 @@ def smoothed_tv_value(
 
 
 def smoothed_tv_grad(
-    u: Tensor, eps: float, *, boundary: str = "periodic", backend: str = "auto"
+    u: Tensor, eps: float, *, boundary: Boundary = "periodic", backend: Backend = "auto"
 ) -> Tensor:
     """Gradient of TV_eps, of the shape of u; arguments as in `smoothed_tv_value`.
 
@@ -61,7 +62,7 @@ class _Value(torch.autograd.Function):
     """The value by a compiled kernel; its derivative is the other public function."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, eps: float, boundary: str, backend: str) -> Tensor:
+    def forward(ctx: Any, u: Tensor, eps: float, boundary: Boundary, backend: Backend) -> Tensor:
         ctx.save_for_backward(u)
         ctx.eps, ctx.boundary = eps, boundary
         return implementation("smoothed_tv", backend).value(u, eps, boundary)
@@ -73,7 +74,7 @@ class _Value(torch.autograd.Function):
         return weight[:, None, None, None] * grad, None, None, None
 
 
-def check_images(name: str, u: Tensor, eps: float, boundary: str) -> None:
+def check_images(name: str, u: Tensor, eps: float, boundary: Boundary) -> None:
     """Refuse what is no batch of real images, an eps that smooths nothing, an unknown boundary."""
     if u.ndim != 4 or 0 in u.shape:
         raise ValueError(
@@ -120,23 +121,23 @@ class Descent:
             )
         return torch.full_like(lipschitz, step)
 
-    def momenta(self, q: float, n_iter: int) -> tuple[float, ...]:
+    def momenta(self, q: float, n_steps: int) -> tuple[float, ...]:
         """beta_0, beta_1, ... for the inverse condition number q."""
-        return momenta(q, n_iter) if self.momentum else (0.0,) * n_iter
+        return momenta(q, n_steps) if self.momentum else (0.0,) * n_steps
 
 
 def smoothed_tv_denoise(
     v: Tensor,
     lam: float | Tensor,
     eps: float,
-    n_iter: int,
+    n_steps: int,
     *,
     descent: Descent = Descent(),
     x0: Tensor | None = None,
-    boundary: str = "periodic",
-    backend: str = "auto",
+    boundary: Boundary = "periodic",
+    backend: Backend = "auto",
 ) -> Tensor:
-    r"""n_iter descent steps on F(u) = 1/2 |u - v|^2 + lam TV_eps(u), one pass over memory each.
+    r"""n_steps descent steps on F(u) = 1/2 |u - v|^2 + lam TV_eps(u), one pass over memory each.
 
     F is 1-strongly convex with an L-Lipschitz gradient, L = 1 + 8 lam/eps, so its momentum needs
     no restart: the sequence of `momenta` is known before the first step. With it
@@ -146,7 +147,7 @@ def smoothed_tv_denoise(
         v: (B, C, H, W), the noisy images.
         lam: >= 0, one for all or (B,).
         eps: > 0, in the unit of v.
-        n_iter: number of steps, >= 0.
+        n_steps: number of steps, >= 0.
         descent: size of the steps, and whether they have momentum.
         x0: where to start, like v; v itself unless given (the last x for a smaller eps, say).
         boundary, backend: as in `smoothed_tv_value`.
@@ -165,28 +166,28 @@ def smoothed_tv_denoise(
             f"{name}: expected x0 like v, {tuple(v.shape)} {v.dtype} on {v.device}, "
             f"got {tuple(x0.shape)} {x0.dtype} on {x0.device}."
         )
-    if not (isinstance(n_iter, int) and n_iter >= 0):
-        raise ValueError(f"{name}: n_iter must be a whole number >= 0, got {n_iter!r}.")
-    if n_iter == 0:
+    if not (isinstance(n_steps, int) and n_steps >= 0):
+        raise ValueError(f"{name}: n_steps must be a whole number >= 0, got {n_steps!r}.")
+    if n_steps == 0:
         return x0.clone()
     lam = weight_per_image(name, lam, v)
     step = descent.steps(name, lam.detach() * 8 / eps + 1)
-    betas = [descent.momenta(q, n_iter) for q in step.tolist()]
-    betas = torch.tensor(betas, dtype=step.dtype).reshape(len(v), n_iter).T
+    betas = [descent.momenta(q, n_steps) for q in step.tolist()]
+    betas = torch.tensor(betas, dtype=step.dtype).reshape(len(v), n_steps).T
     run = implementation("smoothed_tv", choose_backend(backend, v, x0, lam)).denoise
     return run(v, x0, lam, eps, step, betas, boundary)
 
 
 @lru_cache(maxsize=64)
-def momenta(q: float, n_iter: int) -> tuple[float, ...]:
+def momenta(q: float, n_steps: int) -> tuple[float, ...]:
     """Nesterov's betas for q = mu/L: they rise from 0 to (1 - sqrt(q)) / (1 + sqrt(q))."""
     betas, a = [0.0], 1.0
-    for _ in range(n_iter - 1):
+    for _ in range(n_steps - 1):
         # the root in (0, 1) of a_next^2 = (1 - a_next) a^2 + q a_next
         a_next = (q - a * a + math.hypot(q - a * a, 2 * a)) / 2
         betas.append(a * (1 - a) / (a * a + a_next))
         a = a_next
-    return tuple(betas[:n_iter])
+    return tuple(betas[:n_steps])
 
 
 def weight_per_image(name: str, lam: float | Tensor, v: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from course_lib.training.recipes.recipe import Figure, Recipe, images_of
 from course_lib.training.settings import Settings
 
 FACTORS = (4, 8, 16)
-TEMPERATURE = 0.8  # at which the source samples faces
+TEMPERATURE = 0.8  # at which SRFlow samples faces (Lugmayr et al. 2020, arXiv:2006.14200)
 SAMPLES = 4  # of each held-out image
 WIDE_STD = 0.05  # of the low-resolution term when training starts
 

@@ -162,7 +162,7 @@ def by_hand(gan, op, y, z, phases, feature_weight):
                 group["lr"] = phase.weight_rate if number else phase.latent_rate
                 for p in group["params"]:
                     p.requires_grad_(number <= phase.blocks)
-            for _ in range(phase.steps):
+            for _ in range(phase.n_steps):
                 x = model.generator(latent)
                 loss = phase.data_weight * (op.A(x) - target).square().sum() / seen
                 loss = loss + feature_weight * distance_by_hand(distance, op, target, x)
@@ -312,7 +312,7 @@ def test_every_column_is_that_of_the_steps():
     number = torch.tensor([0] * 4 + [1] * 3 + [2] * 4)
     done = [0, 4, 7]  # steps before each phase
     for k, p in enumerate(number.tolist()):
-        cut = [*JOINT[:p], replace(JOINT[p], steps=k - done[p])]
+        cut = [*JOINT[:p], replace(JOINT[p], n_steps=k - done[p])]
         run = fit(gan, op, y, phases=cut, **options)
         data = (op.A(run.x) - y).flatten(1).square().mean(1)
         features = [
