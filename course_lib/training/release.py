@@ -160,12 +160,25 @@ def describe(recipe: Recipe, source: Source = Source()) -> dict[str, Any]:
         "data": f"{name}: {description}",
         "data_licence": licence,
         "held_out": _held_out_words(recipe, source),
-        "licence": "MIT" if name in WORLDS else f"{licence}, as the images",
+        "licence": licence_of_weights(name, recipe.base),
         "seed": recipe.settings.seed,
         "batch_size": recipe.settings.batch_size,
         "learning_rate": recipe.settings.learning_rate,
     }
     return card | ({"left_out": list(recipe.left_out)} if recipe.left_out else {})
+
+
+def licence_of_weights(data: str, base: str | None = None) -> str:
+    """Terms of weights: those of the images that trained them and of the weights they go on from.
+
+    Args:
+        data: name of the set of images; what the package renders is under its own licence.
+        base: name of the weights that the model keeps, if any.
+    """
+    licences = [] if data in WORLDS else [about(data)[1]]
+    if base is not None and (inherited := read_card(base)["licence"]) != "MIT":
+        licences.append(inherited.removesuffix(", as the images"))
+    return f"{'; '.join(dict.fromkeys(licences))}, as the images" if licences else "MIT"
 
 
 def _held_out_words(recipe: Recipe, source: Source) -> str:

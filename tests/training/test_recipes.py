@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from course_lib.cli import app
 from course_lib.data import load_crops
-from course_lib.data.worlds import ImageSet
+from course_lib.data.worlds import WORLDS, ImageSet
 from course_lib.inference import Starts
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
@@ -96,6 +100,63 @@ def test_a_card_states_data_licence_and_settings():
     assert other["data_licence"] == "non-commercial research"
     assert other["licence"] == "non-commercial research, as the images"
     assert other["held_out"].startswith("at most 2000 test images of celeba: CelebA, faces")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_weights_allow_no_more_than_their_images(name):
+    """MIT for images that the package renders; else the images' own terms, word for word."""
+    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    if card["licence"] == "MIT":
+        assert card["data"].split(":")[0] in WORLDS
+        assert card["data_licence"].startswith("MIT")
+    else:
+        assert card["licence"] == f"{card['data_licence']}, as the images"
+    if "base" in card:
+        base = json.loads((WEIGHTS / f"{card['base']['name']}.json").read_text())
+        assert base["licence"] in ("MIT", card["licence"])
+    if card["data"].startswith("bsds500"):
+        assert "research and education" in card["licence"]
+
+
+def test_weights_that_go_on_from_others_inherit_their_terms():
+    terms = "non-commercial research; non-commercial research and education, as the images"
+    assert release.licence_of_weights("celeba", "vae_photos64") == terms
+    assert release.licence_of_weights("celeba", "vae_portraits64") == (
+        "non-commercial research, as the images"
+    )
+    assert release.licence_of_weights("portraits", "vae_photos64") == (
+        "non-commercial research and education, as the images"
+    )
+
+
+OPENED: list[str] | None = None  # paths of the files that Python opens, while a test asks for them
+
+
+def note_opened(event: str, arguments: tuple) -> None:
+    if OPENED is not None and event == "open" and isinstance(arguments[0], str | os.PathLike):
+        OPENED.append(os.fspath(arguments[0]))
+
+
+sys.addaudithook(note_opened)
+
+
+@pytest.mark.parametrize("name", [n for n, recipe in RECIPES.items() if recipe.data == "bsds500"])
+def test_only_the_training_half_trains(name, tmp_path, monkeypatch):
+    """Of the Berkeley photographs a recipe opens those of the folder train, and no other."""
+    for folder in ("train", "val", "test"):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            image = np.random.default_rng(number).integers(0, 256, (90, 80), np.uint8)
+            Image.fromarray(image).save(tmp_path / folder / f"{number}.jpg")
+    monkeypatch.setattr(sys.modules[__name__], "OPENED", [])
+    source, recipe = release.Source(root=tmp_path), replace(find_recipe(name), n_images=12)
+    source.training_set(recipe, progress=False)
+    opened = {Path(path).parent.name for path in OPENED if Path(path).is_relative_to(tmp_path)}
+    assert opened == {"train"}
+    OPENED.clear()
+    source.held_out(replace(recipe, held_out=(recipe.held_out[0], 3)))
+    opened = {Path(path).parent.name for path in OPENED if Path(path).is_relative_to(tmp_path)}
+    assert opened == {"test"}
 
 
 def test_no_weights_without_a_recipe():
