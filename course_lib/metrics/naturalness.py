@@ -87,9 +87,10 @@ def pristine_gaussian() -> Gaussian:
 def brisque(estimate: Tensor, *, folder: str | Path | None = None) -> Float[Tensor, "b"]:
     """The BRISQUE score of each image, about 0 (pristine) to 100 (bad), lower is better.
 
-    The regression was trained by the authors of BRISQUE on opinions about distorted images and
-    does not come with the course: two text files in the format of LIBSVM, `allmodel` (support
-    vectors) and `allrange` (range of each feature), as in their release.
+    The regression was trained by the authors of BRISQUE on opinions about distorted images; unlike
+    images may score below 0 or above 100. It does not come with the course: two text files in the
+    format of LIBSVM, `allmodel` (support vectors) and `allrange` (range of each feature), as in
+    their release.
 
     Args:
         estimate: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.

@@ -157,6 +157,17 @@ def test_gradients_reach_the_image_and_not_the_network(net, generator, made):
     assert not any(w.requires_grad for w in perceptual._published(net, "", truth).values())
 
 
+def test_a_batch_in_several_pieces(generator):
+    estimate, truth = pair(generator, channels=1, size=(31, 31), batch=2 * perceptual.PIECE + 1)
+    for shared in (truth, truth[:1]):
+        found = random_feature_distance(estimate, shared)
+        alone = [
+            random_feature_distance(estimate[i : i + 1], shared[i % len(shared)][None])
+            for i in range(len(estimate))
+        ]
+        assert torch.allclose(found, torch.cat(alone), rtol=1e-12)
+
+
 def test_a_position_without_features_has_a_finite_gradient():
     """Where every ReLU is zero, the length of the feature has no derivative of its own."""
     f = torch.zeros(1, 4, 2, 2, requires_grad=True)
