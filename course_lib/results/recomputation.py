@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from course_lib.project import CourseError, course_root, write_atomically
-from course_lib.results.registry import Experiment, compute, experiments
+from course_lib.results.registry import BUNDLED, Experiment, compute, experiments
 from course_lib.results.result import Result
 from course_lib.results.storage import (
     SCHEMA,
@@ -98,7 +98,8 @@ def check_budget(chapter: str, chosen: Iterable[Experiment], budget: str) -> Non
     """
     others = _others(chapter, chosen)
     stored = load_results(chapter).values() if others and results_path(chapter).exists() else ()
-    if mixed := {r.budget for r in stored if r.experiment in others} - {budget}:
+    stays = [r for r in stored if r.experiment in others and not r.name.startswith(BUNDLED)]
+    if mixed := {r.budget for r in stays} - {budget}:
         raise CourseError(
             f"{chapter} is stored at the budget {', '.join(sorted(mixed))}; numbers computed at "
             f"{budget} cannot stand beside these. Set COURSE_BUDGET, or leave out --only."

@@ -14,6 +14,7 @@ from course_lib.project import CourseError
 from course_lib.results.result import Result
 
 BUDGETS = ("smoke", "class", "full")
+BUNDLED = "bundled_"  # names of numbers of the class budget that stand beside full ones
 _REGISTRY: dict[str, dict[str, "Experiment"]] = {}
 
 
@@ -85,7 +86,7 @@ def compute(chosen: Experiment, budget: str) -> list[Result]:
 
 def on_bundled(chosen: Experiment) -> list[Result]:
     """The numbers of an experiment at the class budget, named "bundled_...", for its test."""
-    return [replace(r, name=f"bundled_{r.name}") for r in _stamped(chosen, "class")]
+    return [replace(r, name=f"{BUNDLED}{r.name}") for r in _stamped(chosen, "class")]
 
 
 def _stamped(chosen: Experiment, budget: str) -> list[Result]:

@@ -207,8 +207,37 @@ def test_every_picture_has_an_alternative_text_and_every_figure_a_caption(path):
         assert len(page.alts) >= captioned  # a slider is one figure of two pictures
 
 
+LEFT = re.compile(
+    r"\{(?:cite|eq|numref|ref|doc|prf|glue|term)[:}][^`]*`|:::+|\[\]\([^)]*\)|<IPython|\?\?"
+    r"|\$|\\[()\[\]]|\\[A-Za-z]+|[A-Za-z0-9}][_^]\{"  # TeX: commands, indices in braces
+)
+
+
 @each_page
 def test_nothing_is_left_unrendered(path):
-    text = "".join(read(path).text)
-    roles = r"\{(?:cite|eq|numref|ref|doc|prf|glue|term)[:}][^`]*`"
-    assert re.findall(rf"{roles}|:::+|\$|\\[()]|\[\]\([^)]*\)|<IPython|\?\?", text) == []
+    """Roles, directives and TeX are gone from the text, outside code and formulas."""
+    assert LEFT.findall("".join(read(path).text)) == []
+
+
+@each_page
+def test_no_tex_in_the_description_of_a_picture(path):
+    """A reader of the screen would spell it out."""
+    assert [alt for alt in read(path).alts if LEFT.search(alt or "")] == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "left"),
+    [
+        ("<p>Let $y = x</p><ul><li><p>w$ be seen.</p></li></ul>", ["$", "$"]),
+        (r"<p>half of \frac{1}{2}</p>", [r"\frac"]),
+        (r"<p>\begin{aligned} x \end{aligned}</p>", [r"\begin", r"\end"]),
+        ("<p>the sum x_{i} and e^{x}</p>", ["x_{", "e^{"]),
+        (r"<p>\(x\)</p>", [r"\(", r"\)"]),
+        ("<figure><figcaption><p>a mean of $n$</p></figcaption></figure>", ["$", "$"]),
+        ('<div class="math notranslate">$$ \\frac12 $$</div><p>after</p>', []),
+        ('<p>in <span class="math">\\(\\hat x_{i}\\)</span>, <code>$HOME \\n</code></p>', []),
+    ],
+)
+def test_raw_tex_is_seen(planted, left):
+    page = Page(f"<html><body><article>{planted}</article></body></html>")
+    assert LEFT.findall("".join(page.text)) == left
