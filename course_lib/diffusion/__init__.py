@@ -7,6 +7,7 @@ from course_lib.diffusion.probability_flow import (
     potential,
     potential_gradient,
 )
+from course_lib.diffusion.quadrature import GaussLegendre
 from course_lib.diffusion.quantisation import bits_per_dimension, dequantise
 from course_lib.diffusion.runge_kutta import AdaptiveSteps
 from course_lib.diffusion.samplers import (
@@ -27,15 +28,17 @@ from course_lib.diffusion.schedules import (
     denoiser_from_noise,
     denoiser_from_score,
 )
-from course_lib.diffusion.trace import Hutchinson, denoise_with_trace, rademacher
+from course_lib.diffusion.trace import Hutchinson, Probing, denoise_with_trace, rademacher
 
 __all__ = [
     "EDM",
     "AdaptiveSteps",
     "CommonNoisePotential",
     "Denoiser",
+    "GaussLegendre",
     "Hutchinson",
     "PotentialEstimate",
+    "Probing",
     "Schedule",
     "SubVariancePreserving",
     "VarianceExploding",

@@ -17,10 +17,14 @@ u = log sigma - log(1 + sigma^2 / s^2) / 2, with s^2 = n v the largest variance 
 of images of n numbers can have, stretches the range of sigma in which the image changes, so that
 few and equal steps are enough.
 
+The image moves without the trace, so that the integral of the trace may be left to a quadrature
+(`GaussLegendre`) with far fewer nodes than a solver has stages.
+
 Source: Song et al. 2021, arXiv:2011.13456, section 4.3; Grathwohl et al. 2019, arXiv:1810.01367.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,9 +34,16 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from course_lib.batch import inner, per_image
-from course_lib.diffusion.runge_kutta import AdaptiveSteps, integrate
+from course_lib.diffusion.quadrature import GaussLegendre
+from course_lib.diffusion.runge_kutta import AdaptiveSteps, Integration, integrate
 from course_lib.diffusion.schedules import Denoiser
-from course_lib.diffusion.trace import ExactTrace, Hutchinson, choose_trace, denoise_with_trace
+from course_lib.diffusion.trace import (
+    Hutchinson,
+    Probing,
+    Trace,
+    choose_trace,
+    denoise_with_trace,
+)
 from course_lib.metrics.images import check_images
 
 SIGMA_MIN, SIGMA_MAX = 0.001, 80.0  # images in [0, 1]; the published 0.002 is for [-1, 1]
@@ -48,9 +59,11 @@ class PotentialEstimate:
         integration_error: effect on the potential of the differences between the orders 5 and 4 of
             the solver, to first order, added up over the steps, nats per image. Above the error of
             `value` if the denoiser is smooth in x and in log(sigma) on the scale of a step; for
-            networks and few steps, of its size (chapter 13 measures the ratio).
+            networks and few steps, of its size (chapter 13 measures the ratio). With a quadrature
+            of the trace, that of the image's path alone.
         latent: the whitened image y_T, N(0, I) if x is a sample of the model.
-        evaluations: number of evaluations of the denoiser with its vector-Jacobian products.
+        evaluations: number of evaluations of the denoiser, each with its vector-Jacobian products;
+            with a quadrature of the trace only those at its nodes have them.
     """
 
     value: Float[Tensor, " b"]
@@ -68,8 +81,8 @@ class PotentialEstimate:
 def potential(
     denoiser: Denoiser,
     x: Float[Tensor, "b c h w"],
-    n_steps: int | AdaptiveSteps = 10,
-    n_probes: int | Literal["exact"] | Hutchinson = 1,
+    n_steps: int | AdaptiveSteps | GaussLegendre = 10,
+    n_probes: int | Literal["exact"] | Hutchinson | Probing = 1,
     generator: Generator | None = None,
     *,
     sigma_min: float = SIGMA_MIN,
@@ -83,8 +96,8 @@ def potential(
 def estimate_potential(
     denoiser: Denoiser,
     x: Float[Tensor, "b c h w"],
-    n_steps: int | AdaptiveSteps = 10,
-    n_probes: int | Literal["exact"] | Hutchinson = 1,
+    n_steps: int | AdaptiveSteps | GaussLegendre = 10,
+    n_probes: int | Literal["exact"] | Hutchinson | Probing = 1,
     generator: Generator | None = None,
     *,
     sigma_min: float = SIGMA_MIN,
@@ -104,7 +117,8 @@ def estimate_potential(
         x: images, each treated as if it were alone. One float32 evaluation is accurate to about
             1e-6, and so is the result.
         n_steps: number of steps, equal in time, 6 evaluations each; or steps chosen by their
-            error, in nats per dimension, and for the whitened image in root mean square.
+            error, in nats per dimension, and for the whitened image in root mean square; or the
+            nodes at which the trace is taken, the cheapest where there are several probes.
         n_probes: number of random probes for the trace; "exact" (small images); or given probes.
         generator: source of random probes.
         sigma_min: noise level at which the density is taken. Quantised images have no density
@@ -131,9 +145,7 @@ def estimate_potential(
             f"potential: expected 0 < sigma_min < sigma_max, got {sigma_min}, {flow.sigma_max}."
         )
     with tqdm(total=1.0, disable=not progress, bar_format="{percentage:3.0f}% {bar}") as bar:
-        solver = {"norm": flow.norm, "measure": flow.error, "after_step": bar.update}
-        span = flow.time(sigma_min), flow.time(flow.sigma_max)
-        end = integrate(flow.slope, flow.start(x, sigma_min), *span, n_steps, **solver)
+        end = flow.integrate(x, sigma_min, n_steps, bar.update)
     y, correction = flow.split(end.state)
     log_scale = math.log(2 * math.pi * (flow.v + sigma_min**2))
     value = inner(y, y) / 2 + flow.n / 2 * log_scale + correction.T  # for each probe
@@ -157,7 +169,7 @@ class WhitenedFlow:
         self,
         denoiser: Denoiser,
         x: Float[Tensor, "b c h w"],
-        trace: Hutchinson | ExactTrace,
+        trace: Trace,
         sigma_max: float | None,
     ) -> None:
         self.denoiser, self.trace, self.vectors = denoiser, trace, trace.vectors.to(x)
@@ -194,16 +206,70 @@ class WhitenedFlow:
 
     def slope(self, u: Float[Tensor, " b"], state: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         """d state / du: that with respect to log sigma, stretched."""
+        found, forms = denoise_with_trace(self.denoiser, *self.image(u, state), self.vectors)
+        return torch.cat([self._drift(u, state, found), self._trace_rate(u, forms)], dim=1)
+
+    def transport(
+        self, u: Float[Tensor, " b"], state: Float[Tensor, "b m"]
+    ) -> Float[Tensor, "b m"]:
+        """d state / du with 0 in the place of the trace, at the cost of a forward pass."""
+        with torch.no_grad():
+            found = self.denoiser(*self.image(u, state))
+        return torch.cat([self._drift(u, state, found), 0 * state[:, self.n :]], dim=1)
+
+    def trace_rate(
+        self, u: Float[Tensor, " b"], state: Float[Tensor, "b m"]
+    ) -> Float[Tensor, "b k"]:
+        """The part of `slope` that belongs to the trace."""
+        _, forms = denoise_with_trace(self.denoiser, *self.image(u, state), self.vectors)
+        return self._trace_rate(u, forms)
+
+    def image(self, u: Float[Tensor, " b"], state: Float[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
+        """What the denoiser is given: x (B, C, H, W) and sigma (B,)."""
+        variance, _ = self.variance(u)
+        y, _ = self.split(state)
+        x = self.m + per_image((self.v + variance).sqrt(), y) * y
+        return x.to(self.dtype), variance.sqrt().to(self.dtype)
+
+    def _drift(self, u: Tensor, state: Tensor, found: Tensor) -> Float[Tensor, "b n"]:
         variance, stretch = self.variance(u)
         y, _ = self.split(state)
         spread = per_image((self.v + variance).sqrt(), y)
-        offset = spread * y  # x - m
-        x, sigma = (self.m + offset).to(self.dtype), variance.sqrt().to(self.dtype)
-        found, forms = denoise_with_trace(self.denoiser, x, sigma, self.vectors)
-        shrink = self.v / spread.square()  # of D_ref
-        slope_y = -(found.double() - self.m - shrink * offset) / spread
-        slope_trace = self.trace.combine(forms.double()).T - shrink.flatten(1) * self.energy
-        return stretch[:, None] * torch.cat([slope_y.flatten(1), slope_trace], dim=1)
+        # D_ref - m = v / spread^2 (x - m), and x - m = spread y.
+        slope = -(found.double() - self.m - self.v / spread * y) / spread
+        return stretch[:, None] * slope.flatten(1)
+
+    def _trace_rate(self, u: Tensor, forms: Tensor) -> Float[Tensor, "b k"]:
+        variance, stretch = self.variance(u)
+        shrink = (self.v / (self.v + variance))[:, None]  # of D_ref
+        return stretch[:, None] * (self.trace.combine(forms.double()).T - shrink * self.energy)
+
+    def integrate(
+        self,
+        x: Float[Tensor, "b c h w"],
+        sigma_min: float,
+        rule: int | AdaptiveSteps | GaussLegendre,
+        after_step: Callable[[float], object],
+    ) -> Integration:
+        """The state at sigma_max."""
+        solver = {"norm": self.norm, "measure": self.error}
+        state, start, end = (
+            self.start(x, sigma_min),
+            self.time(sigma_min),
+            self.time(self.sigma_max),
+        )
+        if not isinstance(rule, GaussLegendre):
+            return integrate(self.slope, state, start, end, rule, **solver, after_step=after_step)
+        integral, evaluations = torch.zeros_like(state[:, self.n :]), torch.zeros_like(state[:, 0])
+        defect = torch.zeros_like(evaluations)
+        for u, weight in [*rule.nodes(start, end), (end, 0.0)]:
+            state, error, spent = integrate(self.transport, state, start, u, 1, **solver)
+            if weight:
+                integral += weight * self.trace_rate(torch.full_like(defect, u), state)
+            defect, evaluations, start = defect + error, evaluations + spent + bool(weight), u
+            after_step(1 / (rule.n + 1))
+        state = torch.cat([state[:, : self.n], integral], dim=1)
+        return Integration(state, defect, evaluations)
 
     def error(self, u: Tensor, state: Tensor, slope: Tensor, local: Tensor) -> Float[Tensor, " b"]:
         """Effect of an error of the state on the potential, nats, to first order.

@@ -15,7 +15,7 @@ def q():
     x = torch.empty(3, *IMG_SIZE, dtype=torch.float64)
     noise = SIGMA * normal_like(x, generator_from(0))
     probes = rademacher(tuple(x.shape), 1, generator=generator_from(1)).double()
-    return CommonNoisePotential(power_law(IMG_SIZE), noise, probes, SIGMA, n_steps=8)
+    return CommonNoisePotential(power_law(IMG_SIZE), noise, Hutchinson(probes), SIGMA, n_steps=8)
 
 
 @pytest.fixture
@@ -24,8 +24,7 @@ def x(generator):
 
 
 def test_it_is_the_potential_of_the_noisy_image(q, x):
-    trace = Hutchinson(q.probes)
-    expected = potential(q.denoiser, x + q.noise, 8, trace, sigma_min=SIGMA)
+    expected = potential(q.denoiser, x + q.noise, 8, q.trace, sigma_min=SIGMA)
     assert torch.equal(q(x), expected)
     assert torch.equal(q(x), q(x))
 

@@ -5,16 +5,18 @@ import math
 import pytest
 import torch
 
-from course_lib.data import load_crops
+from course_lib.data import TEST_PHOTOS, load_crops
 from course_lib.exact import EmpiricalMixture, power_law
 from course_lib.experiments import likelihood
 from course_lib.experiments.likelihood import (
     CHAPTER,
     FAMILIES,
     THETAS,
+    Condition,
     altered,
     blur_changes,
     blurred,
+    dequantised,
     model_potential,
     penalties,
     summary,
@@ -22,6 +24,7 @@ from course_lib.experiments.likelihood import (
 from course_lib.fourier import filter_image, frequencies
 from course_lib.functionals import InvariantSparsity, SmoothedTV
 from course_lib.operators import Blur, mirror
+from course_lib.project import CourseError
 from course_lib.results import experiments
 from course_lib.rng import generator_from, normal_like
 
@@ -71,7 +74,9 @@ def test_and_fall_all_along_a_semigroup(name, crops):
 
 def test_a_mixture_prefers_its_centres_to_their_blur(crops):
     """Not convex: near its centres it rises under blur, at a large noise level not always."""
-    mixture = EmpiricalMixture(torch.nn.functional.avg_pool2d(load_crops(40).images, 4).double())
+    mixture = EmpiricalMixture(
+        torch.nn.functional.avg_pool2d(load_crops(len(TEST_PHOTOS)).images, 4).double()
+    )
     x = mixture.centres
 
     def change(sigma, x):
@@ -120,24 +125,49 @@ def test_penalties_fall_under_every_family(family, crops):
         assert (change <= 1e-12).all()
 
 
-def test_model_potential_is_that_of_the_world(crops):
-    """In the Gaussian world, differences of potentials are exact under common probes."""
+@pytest.mark.parametrize("after", [0.0, 0.02])
+def test_blur_in_the_gaussian_world_is_its_closed_form(after, crops):
+    """q(h * x) - q(x) for the stationary Gaussian, without and with noise after the blur.
+
+    The derivative of the denoiser is the same at h * x and x, so that the error of the probes
+    cancels to the last digit, and the integral of the trace with it: what is left is the error of
+    the image's path, less than 0.1 nats in 256 dimensions.
+    """
     world = power_law(IMG_SIZE)
-    q = model_potential(world, crops, sigma=0.02, n_steps=10)
-    change = blur_changes(q, crops, "motion", (0.0, 1.0, 2.0))
-    noise = 0.02 * normal_like(crops, generator_from(5))
-    exact = [world.potential(blurred(crops, "motion", t) + noise, 0.02) for t in (0.0, 1.0, 2.0)]
+    x = dequantised(crops)
+    q = model_potential(world, x, Condition(0.02, after=after))
+    change = blur_changes(q, x, "motion", (0.0, 1.0, 2.0))
+    noise = after * normal_like(x, generator_from(5))
+    exact = [world.potential(blurred(x, "motion", t) + noise, 0.02) for t in (0.0, 1.0, 2.0)]
     exact = torch.stack(exact)
-    # 0.5 nats of integration over 256 dimensions
-    torch.testing.assert_close(change, (exact - exact[0]) / 256, rtol=0, atol=2e-3)
+    torch.testing.assert_close(change, (exact - exact[0]) / 256, rtol=0, atol=4e-4)
     assert (change[1:] < 0).all()
 
 
-def test_rounding_is_done_to_both_sides(crops):
-    world = power_law(IMG_SIZE)
-    q = model_potential(world, crops, noisy=False, rounded=True, n_steps=4)
-    torch.testing.assert_close(q(crops), q(crops + 1e-4 * (crops * 255).frac()), rtol=0, atol=50)
-    assert q(crops).equal(q(crops))  # the same noise each time
+def test_noise_after_the_blur_is_another_question(crops):
+    """h * x + w is no blurred version of x + w: in a mixture near its centres the signs differ."""
+    mixture = EmpiricalMixture(crops)
+    x = crops + 0.02 * normal_like(crops, generator_from(3))
+    noisy, blurry = mixture.potential(x, 0.02), mixture.potential(blurred(x, "gaussian", 1.5), 0.02)
+    assert (blurred(x, "gaussian", 1.5) - blurred(crops, "gaussian", 1.5)).std() < 0.5 * 0.02
+    after = blurred(crops, "gaussian", 1.5) + (x - crops)
+    assert (blurry < mixture.potential(after, 0.02)).all()
+    assert noisy.isfinite().all()
+
+
+def test_bundled_photographs_are_few_and_different():
+    """One crop from each: more than there are is refused, instead of cutting a second crop."""
+    few = likelihood.held_out("photos", len(TEST_PHOTOS))
+    assert few.shape == (len(TEST_PHOTOS), 1, 32, 32)
+    with pytest.raises(CourseError, match="not independent"):
+        likelihood.held_out("photos", len(TEST_PHOTOS) + 1)
+
+
+def test_dequantised_images_stay_in_their_grey_levels(crops):
+    x = dequantised(crops)
+    assert (256 * x).floor().div(255).sub(crops).abs().max() <= 0.5 / 255 + 1e-9
+    assert torch.equal(x, dequantised(crops))
+    assert torch.equal(x[:2], dequantised(crops[:2]))  # the first images do not depend on n
 
 
 def test_summary_counts_what_never_rises():
@@ -160,7 +190,7 @@ def test_altered_images_keep_their_mean(crops):
 def no_networks(monkeypatch):
     """The Gaussian world in place of networks, and photographs in place of all worlds."""
     crops = torch.nn.functional.avg_pool2d(load_crops(4).images, 2)
-    monkeypatch.setattr(likelihood, "held_out", lambda world, n: crops[:n])
+    monkeypatch.setattr(likelihood, "held_out", lambda world, n, budget: crops[:n])
     monkeypatch.setattr(likelihood, "network", lambda world: power_law((1, 32, 32)))
 
 
