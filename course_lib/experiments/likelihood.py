@@ -82,7 +82,6 @@ CONDITIONS = {
     "level_0.2": Condition(0.2),
     "before_0.01": Condition(before=SIGMA),
     "before_0.05": Condition(0.05, before=0.05),
-    "after_0.002": Condition(0.002, after=0.002),
     "after_0.05": Condition(0.05, after=0.05),
     "periodic": Condition(periodic=True),
 }
@@ -103,30 +102,32 @@ def blur(world: str, budget: str) -> list[Result]:
 
     The image is dequantised before the blur, and nothing is added after it.
     """
-    return changes_of_families(world, budget, Condition(), stride=4)
+    return changes_of_families(world, budget, Condition(), stride=4, thetas=THETAS)
 
 
 @of_each_world
 def noisy_blur(world: str, budget: str) -> list[Result]:
     """q(h * x + w) - q(x + w): is a blurred and noisy image likelier than a noisy one?"""
-    return changes_of_families(world, budget, Condition(after=SIGMA), stride=2, label="noisy_")
+    return changes_of_families(world, budget, Condition(after=SIGMA), label="noisy_")
 
 
 def changes_of_families(
-    world: str, budget: str, condition: Condition, *, stride: int, label: str = ""
+    world: str,
+    budget: str,
+    condition: Condition,
+    *,
+    thetas: tuple[float, ...] = FEW_THETAS,
+    stride: int = 1,
+    label: str = "",
 ) -> list[Result]:
     """Changes of the potential under the four families, with stride^2 probes for each image."""
-    n, thetas, nodes = {
-        "smoke": (2, (0.0, 1.0), GaussLegendre(3)),
-        "class": (4, THETAS, NODES),
-        "full": (50, THETAS, NODES),
-    }[budget]
+    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES), "full": (50, NODES)}[budget]
     x = dequantised(held_out(world, n, budget))
     q = model_potential(network(world), x, condition, stride=stride, nodes=nodes)
     before, results = q(x), []
     for family in FAMILIES:
         change = blur_changes(q, x, family, thetas, before)
-        data = f"held-out {world}, 32 x 32, {stride**2} probes"
+        data = f"held-out {world}, 32 x 32, {stride**2} probes each"
         results += summary(f"{label}{world}_{family}", change, thetas, data)
     return results
 
@@ -138,7 +139,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
     Spreads over probes are those of one image; a mean over n images has 1 / sqrt(n) of them, since
     each image has probes of its own.
     """
-    n, n_probes, thetas = {"smoke": (2, 2, (0.0, 1.0))}.get(budget, (8, 16, FEW_THETAS))
+    n, n_probes, thetas = {"smoke": (2, 2, (0.0, 1.0))}.get(budget, (6, 16, FEW_THETAS))
     model, originals, results = network(world), held_out(world, n, budget), []
     x = dequantised(originals)
     size, data = x[0].numel(), f"held-out {world}, blurred by Gaussians of {thetas[1:]} pixels"
@@ -190,12 +191,12 @@ def accuracy(world: str, budget: str) -> list[Result]:
 @of_each_world
 def conditions(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian under other conditions: noise levels, noise in x, noise after, a seam."""
-    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, FEW_THETAS)}.get(budget, (30, FEW_THETAS))
+    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, FEW_THETAS)}.get(budget, (20, FEW_THETAS))
     nodes = GaussLegendre(3) if budget == "smoke" else NODES
     model, x, results = network(world), dequantised(held_out(world, n, budget)), []
     for name, condition in CONDITIONS.items():
         start = x + condition.before * normal_like(x, generator_from(3))
-        q = model_potential(model, x, condition, stride=2, nodes=nodes)
+        q = model_potential(model, x, condition, nodes=nodes)
         change = blur_changes(q, start, "gaussian", thetas, periodic=condition.periodic)
         results += summary(f"{name}_{world}", change, thetas, f"held-out {world}, {name}")
     return results
@@ -204,12 +205,12 @@ def conditions(world: str, budget: str) -> list[Result]:
 @of_each_world
 def strangers(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian in the eyes of the models of the other worlds, which are wrong here."""
-    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, FEW_THETAS)}.get(budget, (30, FEW_THETAS))
+    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, FEW_THETAS)}.get(budget, (20, FEW_THETAS))
     nodes = GaussLegendre(3) if budget == "smoke" else NODES
     x, results = dequantised(held_out(world, n, budget)), []
     for other in WORLDS:
         if other != world:
-            q = model_potential(network(other), x, Condition(), stride=2, nodes=nodes)
+            q = model_potential(network(other), x, Condition(), nodes=nodes)
             change = blur_changes(q, x, "gaussian", thetas)
             data = f"held-out {world}, model of {other}"
             results += summary(f"{world}_by_{other}", change, thetas, data)
@@ -223,7 +224,7 @@ def ranking(world: str, budget: str) -> list[Result]:
     All images have the same noise, of the level of the density. Intervals are those of the
     difference from the image itself, for images of other worlds of two independent means.
     """
-    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES)}.get(budget, (50, NODES))
+    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES)}.get(budget, (30, NODES))
     model, results, own = network(world), [], held_out(world, n, budget)
     images = altered(own)
     images |= {name: held_out(name, n, budget) for name in WORLDS if name != world}
@@ -278,7 +279,7 @@ def where_blur_is_unlikely(budget: str) -> list[Result]:
         for kind, (potential, x) in (cases | {"after": (noisy, centres)}).items():
             change = blur_changes(potential, x, "gaussian", (0.0, 1.5))[-1]
             key = f"{kind}_{sigma:g}"
-            found = share_with_interval("risen", key, change > 0) | {
+            found = share_with_interval(f"risen_{{}}{key}", change > 0) | {
                 f"mixture_{key}": (change, "nats per dimension", 0.05),
                 f"mixture_half_{key}": (mean_half_width(change), "half of the 95 % interval", None),
             }
@@ -414,23 +415,27 @@ def summary(
     """
     n, unit, found = change.shape[1], "nats per dimension", {}
     for theta, values in zip(thetas[1:], change[1:], strict=True):
-        key, half = f"{label}_{theta:g}", mean_half_width(values)
-        found[f"change_{key}"] = values, unit, 0.02
-        found[f"change_low_{key}"] = values.mean() - half, unit, None
-        found[f"change_high_{key}"] = values.mean() + half, unit, None
-        found[f"spread_{key}"] = values.std(), unit, None
-        found |= share_with_interval("below", key, values <= 0)
+        found |= {
+            f"change_{label}_{theta:g}": (values, unit, 0.02),
+            f"change_half_{label}_{theta:g}": (mean_half_width(values), unit, None),
+            f"spread_{label}_{theta:g}": (values.std(), unit, None),
+        } | share_with_interval(f"below_{{}}{theta:g}_{label}", values <= 0)
     rises = change.diff(dim=0)
-    found |= share_with_interval("falls", label, (rises <= 0).all(0))
+    found |= share_with_interval(f"falls_{{}}{label}", (rises <= 0).all(0))
     found[f"rise_{label}"] = rises.amax(), f"{unit}, largest between neighbours", None
     return means(found, "{}", data, n, 5)
 
 
-def share_with_interval(word: str, key: str, holds: Bool[Tensor, " n"]) -> dict[str, Found]:
-    """The share of images for which something holds, with its interval (Clopper and Pearson)."""
+def share_with_interval(name: str, holds: Bool[Tensor, " n"]) -> dict[str, Found]:
+    """The share of images for which something holds, with its interval (Clopper and Pearson).
+
+    Args:
+        name: name of the three results, with "{}" for "", "low_" and "high_".
+        holds: for each image.
+    """
     low, high = proportion_interval(int(holds.sum()), len(holds))
     return {
-        f"{word}_{key}": (holds, "", 0.05),
-        f"{word}_low_{key}": (low, "", None),
-        f"{word}_high_{key}": (high, "", None),
+        name.format(""): (holds, "", 0.05),
+        name.format("low_"): (low, "", None),
+        name.format("high_"): (high, "", None),
     }

@@ -177,6 +177,9 @@ def test_summary_counts_what_never_rises():
     assert found["change_x_2"] == pytest.approx(-0.8 / 3)
     assert found["rise_x"] == pytest.approx(0.1)
     assert found["falls_low_x"] < 1 / 3 < found["falls_high_x"]
+    assert (found["below_1_x"], found["below_2_x"]) == (pytest.approx(2 / 3), 1)
+    # 1.96 standard deviations of the mean of -0.3, -0.1, -0.4
+    assert found["change_half_x_2"] == pytest.approx(1.96 * (0.07 / 3) ** 0.5 / 3**0.5)
 
 
 def test_altered_images_keep_their_mean(crops):
