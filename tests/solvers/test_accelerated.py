@@ -82,8 +82,8 @@ def test_projection_and_first_order_condition(generator):
 def test_continuation_ends_at_the_last_level(generator):
     y = images(generator)
     problem = lambda eps: LeastSquares(OP, y) + SmoothedTV(0.02, eps)  # noqa: E731
-    direct = accelerated_gradient(problem(0.01), y, max_iter=5000, rtol=1e-12)
-    staged = continuation(problem, y, [1.0, 0.1, 0.01], max_iter=5000, rtol=1e-12)
+    direct = accelerated_gradient(problem(0.1), y, max_iter=5000, rtol=1e-12)
+    staged = continuation(problem, y, [1.0, 0.3, 0.1], max_iter=5000, rtol=1e-12)
     assert torch.allclose(direct.x, staged.x, rtol=0, atol=1e-9)
     lengths = {len(rows) for name, rows in staged.history.items() if name != "change"}
     assert lengths == {len(staged.history["change"]) + 3}  # one more row of iterates a level
