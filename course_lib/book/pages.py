@@ -8,15 +8,16 @@ from course_lib.book.chapters import chapters
 from course_lib.metrics.fetch import SOURCES, Source
 from course_lib.models import available, read_card
 from course_lib.project import CourseError, course_root, write_atomically
-from course_lib.results import Result, Results, load_results, stored_names
+from course_lib.results import Result, Results, census, load_results, stored_names
 
-START, END = "<!-- chapters:start -->", "<!-- chapters:end -->"
+CHAPTERS = ("<!-- chapters:start -->\n", "\n<!-- chapters:end -->")
+NUMBERS = ("<!-- numbers:start -->", "<!-- numbers:end -->")
 RESULTS_INTRO = """# Stored numbers
 
-Every number that the text, a table or the README quotes is a measurement with a command behind it.
-The test suite recomputes the cheap ones within their tolerance; the command above each table
-recomputes them all. Numbers without a tolerance, such as seconds, depend on the machine: they are
-shown, not compared.
+A measured number that the text, a table or the README quotes is stored here, with the command that
+computed it.
+
+{census} The command above a table computes it again and shows what moved.
 """
 MODELS_INTRO = """# Models and their weights
 
@@ -43,7 +44,9 @@ def write_pages() -> list[Path]:
     root = course_root()
     readme = root / "README.md"
     pages = {
-        readme: insert_chapter_table(_read(readme)),
+        readme: insert(
+            insert(_read(readme), CHAPTERS, chapter_table()), NUMBERS, census_sentences()
+        ),
         root / "book" / "results.md": results_page(),
         root / "book" / "models.md": models_page(),
     }
@@ -53,12 +56,25 @@ def write_pages() -> list[Path]:
     return changed
 
 
-def insert_chapter_table(readme: str) -> str:
-    """README with the table of chapters between its two markers brought up to date."""
-    if readme.count(START) != 1 or readme.count(END) != 1:
-        raise CourseError(f"README.md needs one {START} and one {END}.")
-    before, rest = readme.split(START)
-    return f"{before}{START}\n{chapter_table()}\n{END}{rest.split(END)[1]}"
+def insert(readme: str, markers: tuple[str, str], text: str) -> str:
+    """README with what stands between two markers brought up to date."""
+    start, end = (marker.strip() for marker in markers)
+    if readme.count(start) != 1 or readme.count(end) != 1:
+        raise CourseError(f"README.md needs one {start} and one {end}.")
+    before, rest = readme.split(start)
+    return f"{before}{markers[0]}{text}{markers[1]}{rest.split(end)[1]}"
+
+
+def census_sentences() -> str:
+    """How many numbers are stored, and by what they are computed again."""
+    n = census()
+    return (
+        f"{n.stored:,} numbers are stored. {n.by_hand:,} of them come from scripts in "
+        f"`benchmarks/`, run by hand; {n.shown:,} others have no tolerance, such as seconds and "
+        f"the figures on a card of a model, and are shown, not compared. A nightly run "
+        f"(`.ci/nightly`) recomputes the remaining {n.nightly:,}, and the tests {n.tested:,} of "
+        f"these, which take seconds."
+    )
 
 
 def chapter_table() -> str:
@@ -79,7 +95,7 @@ def results_page() -> str:
     sections = [
         _section(titles.get(name, name.capitalize()), load_results(name)) for name in stored_names()
     ]
-    return "\n".join([RESULTS_INTRO, *sections])
+    return "\n".join([RESULTS_INTRO.format(census=census_sentences()), *sections])
 
 
 def models_page() -> str:

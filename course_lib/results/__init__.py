@@ -1,10 +1,11 @@
 """Numbers are contracts: every figure that the book quotes is a stored measurement.
 
 Experiments (`course_lib/experiments/<slug>.py`) compute, `course results <chapter> --store` writes
-`book/results/<chapter>.json`, chapters read it with `load_results`, and a test recomputes what is
-cheap.
+`book/results/<chapter>.json`, and chapters read it with `load_results`. The tests recompute what
+takes seconds, `course results --all` everything; `census` counts both.
 """
 
+from course_lib.results.census import Census, census, recomputed_by_tests
 from course_lib.results.recomputation import (
     check_budget,
     choose,
@@ -28,12 +29,14 @@ from course_lib.results.storage import load_results, results_path, store_results
 from course_lib.results.table import Table
 
 __all__ = [
+    "Census",
     "Change",
     "Experiment",
     "Result",
     "Results",
     "Table",
     "budget",
+    "census",
     "check_budget",
     "check_photographs",
     "choose",
@@ -47,6 +50,7 @@ __all__ = [
     "merge",
     "on_bundled",
     "recompute",
+    "recomputed_by_tests",
     "results_path",
     "store_results",
     "stored_names",

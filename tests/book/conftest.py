@@ -32,7 +32,8 @@ def found_course(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "book" / "results").mkdir(parents=True)
     (folder / "notebooks").mkdir()
     (folder / "README.md").write_text(
-        "# Course\n<!-- chapters:start -->\n<!-- chapters:end -->\nEnd\n"
+        "# Course\n<!-- numbers:start --><!-- numbers:end -->\n"
+        "<!-- chapters:start -->\n<!-- chapters:end -->\nEnd\n"
     )
     copyfile(ROOT / "notebooks" / "jupytext.toml", folder / "notebooks" / "jupytext.toml")
     monkeypatch.setenv("COURSE_ROOT", str(folder))

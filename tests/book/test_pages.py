@@ -3,7 +3,7 @@
 import pytest
 
 from course_lib.book.budgets import Budget, store_budget
-from course_lib.book.pages import insert_chapter_table, models_page, write_pages
+from course_lib.book.pages import CHAPTERS, insert, models_page, write_pages
 from course_lib.models import available, read_card
 from course_lib.project import CourseError
 from course_lib.results import Result, store_results
@@ -27,7 +27,10 @@ def test_pages_are_regenerated_once(course, write_chapter):
     )
     assert table_row in readme.read_text()
     assert readme.read_text().endswith("<!-- chapters:end -->\nEnd\n")
+    sentence = "2 numbers are stored. "
+    assert f"<!-- numbers:start -->{sentence}" in readme.read_text()
     text = page.read_text()
+    assert sentence in text
     assert "`course results 07`, experiment `e`, on pc:" in text
     assert "| `psnr` | 28.4568 | dB | ±0.05 | a \\| b | 3 | 1 |" in text
     assert text.index("## A tiny case") < text.index("## Benchmarks")
@@ -43,4 +46,4 @@ def test_every_model_has_its_section():
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(CourseError, match="chapters:start"):
-        insert_chapter_table("# Course\n")
+        insert("# Course\n", CHAPTERS, "")

@@ -16,6 +16,7 @@ from course_lib.results import (
     experiments,
     load_results,
     on_bundled,
+    recomputed_by_tests,
     stored_names,
 )
 
@@ -31,11 +32,10 @@ CHEAP = [
 @pytest.mark.parametrize("chosen", CHEAP)
 def test_stored_numbers_are_found_again(chosen):
     """Numbers on photographs that do not come with the course: those of the bundled ones."""
-    stored = [r for r in load_results(chosen.chapter).values() if r.experiment == chosen.name]
+    stored = recomputed_by_tests(chosen, load_results(chosen.chapter).values())
     assert stored, f"{chosen.name} is not stored: course results {chosen.chapter} --store"
     try:
         if chosen.on_photographs:
-            stored = [r for r in stored if r.name.startswith("bundled_")]
             measured = on_bundled(chosen)
         else:
             measured = compute(chosen, stored[0].budget)
