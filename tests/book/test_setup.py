@@ -1,7 +1,11 @@
 """README's two commands exist and make.py answers them."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +70,34 @@ def test_tests_go_on_without_what_could_not_be_fetched(make, capfd):
     printed = capfd.readouterr()
     assert "The tests that need it are skipped." in printed.out
     assert "course: no network" in printed.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a bash script")
+def test_the_nightly_run_asks_for_the_photographs(tmp_path):
+    """Without them it says what it needs, before any work."""
+    for arguments in ([], [str(tmp_path)]):
+        run = subprocess.run([ROOT / ".ci" / "nightly", *arguments], capture_output=True, text=True)
+        assert run.returncode == 2
+        assert "bsds500" in run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a bash script")
+def test_the_nightly_run_reports_and_fails_with_the_command(tmp_path):
+    """The command is given the folder; its words stay in a file, its exit code is kept."""
+    (tmp_path / "bsds500").mkdir()
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "nightly", tmp_path / ".ci")
+    (tmp_path / "course_lib").mkdir()
+    words = "import os, sys\nprint(*sys.argv[1:], os.environ['COURSE_BUDGET'])\nsys.exit(1)\n"
+    (tmp_path / "course_lib" / "__main__.py").write_text(words)
+    python = {
+        **os.environ,
+        "PYTHONPATH": "",
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+    run = subprocess.run(
+        [tmp_path / ".ci" / "nightly", str(tmp_path)], env=python, capture_output=True, text=True
+    )
+    assert run.returncode == 1, run.stderr
+    report = (tmp_path / "_build" / "nightly.txt").read_text()
+    assert report == run.stdout == f"results --all --root {tmp_path} full\n"
