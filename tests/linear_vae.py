@@ -25,7 +25,7 @@ def draw(*shape, seed=0):
 
 
 class LinearVAE:
-    """z -> N(V z + c, (L L^T)^-1), or D(z) + the same noise for a curved D; no encoder."""
+    """z -> N(V z + c, (L L^T)^-1), or G(z) + the same noise for a curved G; no encoder."""
 
     def __init__(self, seed=0, bend=0.0):
         self.V, self.c, self.bend = draw(N, K, seed=seed), draw(N, seed=seed + 1), bend

@@ -42,15 +42,15 @@ def grid_posterior(
 ) -> GridPosterior:
     """p(z, x | y) of any decoder with one latent or two and few pixels, by summation.
 
-    For z ~ N(0, I), x given z ~ N(D(z), C(z)) and y = A x + noise, the evidence
-    p(y | z) = N(y; A D(z), A C(z) A^T + sigma^2 I) is known at each z, and so is the Gaussian of
+    For z ~ N(0, I), x given z ~ N(G(z), C(z)) and y = A x + noise, the evidence
+    p(y | z) = N(y; A G(z), A C(z) A^T + sigma^2 I) is known at each z, and so is the Gaussian of
     x given z and y: the posterior is a mixture of those, one for each point of a grid. Sums
     over equal steps of a smooth function that fades at both ends converge faster than any power
     of the step.
 
     Args:
         decode: latents (G, d) to means (G, n) and covariances (G, n, n) of x; the covariance may
-            be zero, for x = D(z).
+            be zero, for x = G(z).
         A: matrix of the measurement.
         y: measurements.
         sigma: standard deviation of the noise.

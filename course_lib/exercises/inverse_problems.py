@@ -32,7 +32,7 @@ def check_adjoint(A: ImageMap, A_adjoint: ImageMap, img_size: ImageSize) -> tupl
 @property_check(
     "noise gain",
     "the noise is white: its expected power is the same, n sigma^2, at each of the n frequencies.",
-    "the inverse filter multiplies the power at a frequency by 1 / |k|^2; the variance of a pixel "
+    "the inverse filter multiplies the power at a frequency by 1 / |h|^2; the variance of a pixel "
     "is sigma^2 times the mean of that factor over all frequencies of the full grid.",
 )
 def check_noise_gain(predict: Callable[[Tensor, float], float]) -> tuple[bool, str]:

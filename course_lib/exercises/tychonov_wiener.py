@@ -15,7 +15,7 @@ from course_lib.rng import generator_from
 @property_check(
     "minimiser",
     "at a minimiser the gradient of the functional vanishes. Solve grad f(u) = 0 for F u.",
-    "F u = conj(k) F y / (|k|^2 + 2 lam L): check the conjugate, and the factor 2 that comes from "
+    "F u = conj(h) F y / (|h|^2 + 2 lam L): check the conjugate, and the factor 2 that comes from "
     "the gradient of lam |grad u|^2.",
 )
 def check_minimiser(
@@ -51,7 +51,7 @@ def check_residual(residual: Callable[[], Tensor], sigma: float) -> tuple[bool, 
     "Wiener limits",
     "no noise: invert; endless noise: give up. In between compare the power of the image with that "
     "of the noise at one frequency: what is E |F w|^2 for n pixels of white noise?",
-    "the filter is conj(k) / (|k|^2 + sigma^2 n / S), n = H W, and irfft2 needs the size s=.",
+    "the filter is conj(h) / (|h|^2 + sigma^2 n / S), n = H W, and irfft2 needs the size s=.",
 )
 def check_wiener_limits(
     restore: Callable[[Tensor, Tensor, float, Tensor], Tensor],

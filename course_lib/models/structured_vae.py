@@ -1,10 +1,10 @@
 r"""A decoder with correlated errors: p(x | z) is a Gaussian with a sparse precision factor.
 
-A VAE says N(D(z), s^2 I): one number for all that it cannot draw. What it leaves out of a real
+A VAE says N(G(z), s^2 I): one number for all that it cannot draw. What it leaves out of a real
 image is anything but white; it follows contours and is absent from flat areas. A second network
 reads that off the first one's features and predicts the sparse factor L of a precision,
 
-    p(x | z) = N(D(z), Sigma),   Sigma^-1 = L L^T,
+    p(x | z) = N(G(z), Sigma),   Sigma^-1 = L L^T,
 
 which costs as much to draw from as to evaluate: a pass over the pixels.
 """
@@ -108,7 +108,7 @@ class StructuredVAE(VAE):
     """A VAE whose decoder returns a `StructuredNormal`.
 
     Encoder, decoder and prior are those of the VAE it is made from, and stay as they are: only
-    the head learns, from the residuals x - D(z), z ~ q(z | x) [Dorta et al. 2018].
+    the head learns, from the residuals x - G(z), z ~ q(z | x) [Dorta et al. 2018].
 
     Args:
         vae: a convolutional VAE of grey images, as `conv_vae` builds it.

@@ -28,7 +28,7 @@ class Elbo(NamedTuple):
 
 
 class VAE(nn.Module):
-    """p(x, z) = N(z; 0, I) N(x; D(z), s^2 I) and q(z | x) = N(z; m(x), diag v(x)).
+    """p(x, z) = N(z; 0, I) N(x; G(z), s^2 I) and q(z | x) = N(z; m(x), diag a(x)^2).
 
     Args:
         encoder: image (B, C, H, W) to (B, 2 d, ...): means and log standard deviations of q.
@@ -122,7 +122,7 @@ class VAE(nn.Module):
         return self.decode(self.prior(n, generator=generator, img_size=img_size)).mean
 
     def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """D(m(x)): the decoded posterior mean, nearly the projection on what D can draw."""
+        """G(m(x)): the decoded posterior mean, nearly the projection on what G can draw."""
         return self.decode(self.encode(x).mean).mean
 
     def active_latents(self, x: Float[Tensor, "b c h w"]) -> int:

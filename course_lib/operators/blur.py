@@ -16,10 +16,10 @@ from course_lib.protocols import ImageSize, NoiseModel
 
 @dataclass(frozen=True, eq=False)
 class Blur(LinearOperator):
-    r"""Convolution with a point-spread function on a periodic image, A x = k * x.
+    r"""Convolution with a point-spread function on a periodic image, A x = h * x.
 
-    Diagonal in the Fourier basis: A = F^-1 diag(k^) F, hence A^T = F^-1 diag(conj k^) F, the
-    pseudo-inverse divides by k^ where it is not zero, and the proximal map is a filter too.
+    Diagonal in the Fourier basis: A = F^-1 diag(h^) F, hence A^T = F^-1 diag(conj h^) F, the
+    pseudo-inverse divides by h^ where it is not zero, and the proximal map is a filter too.
 
     Args:
         kernel: (1, 1, h, w), centre at (h // 2, w // 2); entries sum to 1 if brightness is kept.
@@ -42,16 +42,16 @@ class Blur(LinearOperator):
 
     @cached_property
     def transfer(self) -> Complex[Tensor, "*each H W2"]:
-        """k^ = F k on the half spectrum of rfft2."""
+        """h^ = F h on the half spectrum of rfft2."""
         return rfft2(pad_and_centre(self.kernel[0, 0], self.img_size[-2:]))
 
     @cached_property
     def gain(self) -> Float[Tensor, "*each H W2"]:
-        """|k^|^2, the eigenvalues of A^T A."""
+        """|h^|^2, the eigenvalues of A^T A."""
         return squared_modulus(self.transfer)
 
     def norm(self) -> float:
-        """max |k^|."""
+        """max |h^|."""
         return self.gain.max().sqrt().item()
 
     def _apply(self, x: Float[Tensor, "*batch c H W"]) -> Float[Tensor, "*batch c H W"]:
@@ -62,7 +62,7 @@ class Blur(LinearOperator):
 
     @cached_property
     def inverse_transfer(self) -> Complex[Tensor, "*each H W2"]:
-        """1 / k^, and 0 where k^ is zero: the transfer function of A^+."""
+        """1 / h^, and 0 where h^ is zero: the transfer function of A^+."""
         # Singular values below rounding are zero: dividing by them would invent data.
         floor = 10 * torch.finfo(self.gain.dtype).eps * self.norm()
         seen = self.gain.sqrt() > floor
@@ -93,5 +93,5 @@ class BlurEach(Blur):
 
     @cached_property
     def transfer(self) -> Complex[Tensor, "b 1 H W2"]:
-        """k^ = F k on the half spectrum of rfft2, for each image."""
+        """h^ = F h on the half spectrum of rfft2, for each image."""
         return rfft2(pad_and_centre(self.kernel, self.img_size[-2:]))

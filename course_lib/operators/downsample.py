@@ -17,11 +17,11 @@ from course_lib.protocols import ImageSize, NoiseModel
 
 @dataclass(frozen=True, eq=False)
 class Downsampling(LinearOperator):
-    r"""A u = (k * u) at the pixels (s i, s j), with a periodic prefilter k.
+    r"""A u = (h * u) at the pixels (s i, s j), with a periodic prefilter h.
 
     Subsampling folds the spectrum: the s x s frequencies that agree modulo the small grid add up
     ("aliases"). Therefore A A^T is a convolution on the small grid, with the symbol
-    a = mean of |k^|^2 over the aliases, and with it come A^+ = A^T F^-1 (1 / a) F and
+    a = mean of |h^|^2 over the aliases, and with it come A^+ = A^T F^-1 (1 / a) F and
     (gamma A^T A + I)^-1 = I - gamma A^T F^-1 (1 / (1 + gamma a)) F A.
 
     Args:
@@ -60,7 +60,7 @@ class Downsampling(LinearOperator):
 
     @cached_property
     def transfer_of_prefilter(self) -> Complex[Tensor, "H W2"]:
-        """k^ on the half spectrum of the large grid."""
+        """h^ on the half spectrum of the large grid."""
         return rfft2(self._padded_kernel)
 
     @property

@@ -22,7 +22,7 @@ def mirror(x: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h2 w2"]:
 
 @dataclass(frozen=True, eq=False)
 class MirroredBlur(LinearOperator):
-    """A x = (k * mirror(x)), cut to the size of x: no seam between opposite borders, unlike `Blur`.
+    """A x = (h * mirror(x)), cut to the size of x: no seam between opposite borders, unlike `Blur`.
 
     For a kernel that is symmetric in both axes, the blurred mirror image is a mirror image again,
     so that two such blurs commute and compose as on the plane.

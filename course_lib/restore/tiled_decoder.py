@@ -20,7 +20,7 @@ REACH = 10  # latents beside a pixel that can change it: 9 through a `conv_vae`,
 class TiledDecoder(nn.Module):
     """A convolutional VAE that decodes large images piece by piece, with the same result.
 
-    A pixel of D(z), or a row of L, depends on the latents within a certain reach. So a tile that is
+    A pixel of G(z), or a row of L, depends on the latents within a certain reach. So a tile that is
     decoded with that many latents around it, which are then cut off, is the tile of the whole
     image: there is nothing to blend and no seam. What a gradient needs is computed again, tile by
     tile, when the gradient is taken, so that features are held for one tile at a time.

@@ -9,7 +9,7 @@ from course_lib.solvers.solution import Solution
 
 
 def fourier_diagonal(caller: str, op: Linear) -> Tensor:
-    """The transfer function k of op, or an error that says which solver to use instead."""
+    """The transfer function h of op, or an error that says which solver to use instead."""
     if not isinstance(op, FourierDiagonal):
         raise TypeError(
             f"{caller}: {type(op).__name__} is not diagonal in the Fourier basis, so there is no "
@@ -18,11 +18,11 @@ def fourier_diagonal(caller: str, op: Linear) -> Tensor:
     return op.transfer
 
 
-def regularised_inverse(k: Tensor, y: Tensor, denominator: Tensor) -> Solution:
-    """F^-1 (conj(k) F y / denominator), where the denominator is |k|^2 and a regularisation.
+def regularised_inverse(h: Tensor, y: Tensor, denominator: Tensor) -> Solution:
+    """F^-1 (conj(h) F y / denominator), where the denominator is |h|^2 and a regularisation.
 
     At frequencies that are neither seen nor penalised, 0 / tiny = 0 is the answer of least norm.
     """
     denominator = denominator.to(y.dtype).clamp(min=torch.finfo(y.dtype).tiny)
-    x = irfft2(k.conj() * rfft2(y) / denominator, s=y.shape[-2:])
+    x = irfft2(h.conj() * rfft2(y) / denominator, s=y.shape[-2:])
     return Solution(x.to(y.dtype), "converged")

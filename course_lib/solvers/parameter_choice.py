@@ -1,7 +1,7 @@
 r"""Choosing the weight lam of `tychonov` from the data alone, in closed form on the spectrum.
 
-With the filter factor h = |k|^2 / (|k|^2 + 2 lam L), the residual of Tychonov's estimate is
-F(A u - y) = (h - 1) F y, so every rule below is a sum over frequencies: no image is restored
+With the filter factor phi = |h|^2 / (|h|^2 + 2 lam L), the residual of Tychonov's estimate is
+F(A u - y) = (phi - 1) F y, so every rule below is a sum over frequencies: no image is restored
 until the weight is known. All images of a batch and all candidate weights go at once.
 """
 
@@ -88,7 +88,7 @@ def oracle_weight(
 
 
 class _Spectrum:
-    """|F y|^2, |k|^2 and L, flattened over frequencies, in double precision."""
+    """|F y|^2, |h|^2 and L, flattened over frequencies, in double precision."""
 
     def __init__(self, caller: str, op: Linear, y: Tensor) -> None:
         transfer = fourier_diagonal(caller, op)
@@ -103,6 +103,6 @@ class _Spectrum:
         self.symbol = laplacian_symbol((height, width)).to(y.device).flatten()
 
     def removed(self, lam: Float[Tensor, "l"]) -> Float[Tensor, "l frequencies"]:
-        """1 - h, the share of each frequency that stays in the residual."""
+        """1 - phi, the share of each frequency that stays in the residual."""
         penalty = 2 * lam[:, None] * self.symbol
         return penalty / (self.gain + penalty).clamp(min=torch.finfo(torch.float64).tiny)

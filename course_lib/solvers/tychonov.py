@@ -16,9 +16,9 @@ from course_lib.validation import check_measurement
 def tychonov(op: Linear, y: Tensor, lam: float | Tensor) -> Solution:
     r"""argmin_u 1/2 |A u - y|^2 + lam |grad u|^2 for an A that is diagonal in the Fourier basis.
 
-    With the transfer function k of A and the symbol L of -Laplacian,
+    With the transfer function h of A and the symbol L of -Laplacian,
 
-        F u = conj(k) F y / (|k|^2 + 2 lam L).
+        F u = conj(h) F y / (|h|^2 + 2 lam L).
 
     It is Wiener's filter for the power spectrum sigma^2 H W / (2 lam L), see `wiener`.
 
@@ -34,16 +34,16 @@ def tychonov(op: Linear, y: Tensor, lam: float | Tensor) -> Solution:
 
     Source: Tikhonov & Arsenin 1977; Hansen, Nagy & O'Leary 2006, chapter 6.
     """
-    k = fourier_diagonal("tychonov", op)
+    h = fourier_diagonal("tychonov", op)
     check_measurement("tychonov", op, y)
     weight = _positive_weights(lam, y)
-    return regularised_inverse(k, y, hessian_spectrum(op, weight, image_sides(y)))
+    return regularised_inverse(h, y, hessian_spectrum(op, weight, image_sides(y)))
 
 
 def hessian_spectrum(
     op: Linear, lam: float | Tensor, size: tuple[int, int]
 ) -> Float[Tensor, "... h w2"]:
-    r"""Eigenvalues |k|^2 + 2 lam L of the Hessian of 1/2 |A u - y|^2 + lam |grad u|^2.
+    r"""Eigenvalues |h|^2 + 2 lam L of the Hessian of 1/2 |A u - y|^2 + lam |grad u|^2.
 
     On the half grid of rfft2 for images of `size` (H, W). The largest one is the exact Lipschitz
     constant of the gradient, the smallest the strong convexity, their ratio the condition number.

@@ -15,7 +15,7 @@ def wiener(
 ) -> Solution:
     r"""The linear estimate of least mean square error, for a stationary image and white noise.
 
-        F x = conj(k) F y / (|k|^2 + sigma^2 H W / S)
+        F x = conj(h) F y / (|h|^2 + sigma^2 H W / S)
 
     S = E |F x|^2 is the power spectrum on the half grid of rfft2 (unnormalised DFT), sigma^2 H W =
     E |F w|^2 that of the noise. The mean of the image is taken to be zero: subtract that of y.
@@ -26,7 +26,7 @@ def wiener(
 
     Source: Wiener 1949; Hansen, Nagy & O'Leary 2006, section 6.3.
     """
-    k = fourier_diagonal("wiener", op)
+    h = fourier_diagonal("wiener", op)
     check_measurement("wiener", op, y)
     check_not_negative("wiener", sigma=sigma)
     height, width = y.shape[-2:]
@@ -36,4 +36,4 @@ def wiener(
             f"shape end in {(height, width // 2 + 1)}, got {tuple(power_spectrum.shape)}."
         )
     noise = sigma**2 * height * width
-    return regularised_inverse(k, y, squared_modulus(k) + noise / power_spectrum)
+    return regularised_inverse(h, y, squared_modulus(h) + noise / power_spectrum)

@@ -74,7 +74,7 @@ def test_grid_of_a_bent_decoder_against_weighted_draws():
 
 
 def test_grid_of_a_decoder_without_noise():
-    """Covariance zero: x = D(z), so the moments of x are those of D under the weights."""
+    """Covariance zero: x = G(z), so the moments of x are those of G under the weights."""
 
     def curve(z):
         return fold(z)[0], torch.zeros(len(z), 2, 2, dtype=z.dtype)

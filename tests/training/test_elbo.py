@@ -26,7 +26,7 @@ def x():
 @pytest.mark.parametrize("floor", [0.0, 0.7])
 @pytest.mark.parametrize(("done", "beta"), [(0.0, 0), (0.05, 0.5), (0.1, 1), (0.8, 1)])
 def test_loss_by_hand(vae, x, floor, done, beta):
-    """mean_j [(x - D(z))_j^2 / (2 s^2) + log s + log(2 pi) / 2] + beta KL / n, z = m + e std."""
+    """mean_j [(x - G(z))_j^2 / (2 s^2) + log s + log(2 pi) / 2] + beta KL / n, z = m + e std."""
     objective = NegativeElbo(vae, x, noise_floor=floor)
     loss, figures = objective.loss("model", x, done=done, generator=generator_from(3))
     q = vae.encode(x)

@@ -1,11 +1,11 @@
 """Long runs: samples from the true posterior of a generative model, to judge approximations by.
 
-With z ~ N(0, I), x given z ~ N(D(z), s^2 I) and y = A x + noise of standard deviation sigma,
+With z ~ N(0, I), x given z ~ N(G(z), s^2 I) and y = A x + noise of standard deviation sigma,
 
-    p(z | y) ~ exp(-|z|^2 / 2) N(y; A D(z), sigma^2 I + s^2 A A^T),
+    p(z | y) ~ exp(-|z|^2 / 2) N(y; A G(z), sigma^2 I + s^2 A A^T),
 
 from which Hamiltonian Monte Carlo samples. Then x given z and y is Gaussian, and is sampled
-exactly: with noise added to D(z) and to y, each of its own size, the most probable image is a
+exactly: with noise added to G(z) and to y, each of its own size, the most probable image is a
 sample.
 """
 
@@ -62,7 +62,7 @@ def sample_latents(
 
     Args:
         f: -log p(z | y), for measurements y (B, *op.measurement_size): a `MarginalPosterior`, or
-            a `LatentEnergy`, for which x = D(z).
+            a `LatentEnergy`, for which x = G(z).
         z0: where the chains start, (R, B, ...), for instance draws from the prior.
         n_samples, warmup, leapfrog_steps: as in `hamiltonian_monte_carlo`.
         generator: source of randomness of the chains.
@@ -114,7 +114,7 @@ def sample_images(
     """One sample from p(x | z, y) for each latent: exact, by perturbing and optimising.
 
     argmin_x |A x - (y + sigma e)|^2 / (2 sigma^2) + |L^T (x - u)|^2 / 2, where e ~ N(0, I)
-    and u ~ N(D(z), (L L^T)^-1), has the mean and the covariance of x given z and y.
+    and u ~ N(G(z), (L L^T)^-1), has the mean and the covariance of x given z and y.
 
     Args:
         model: decode(z) is the distribution of x given z.
@@ -135,7 +135,7 @@ def sample_images(
     """
     check_generator("sample_images", generator)
     check_measurement("sample_images", op, y)
-    remedy = "Where x = D(z), the image is model.decode(z).mean."
+    remedy = "Where x = G(z), the image is model.decode(z).mean."
     linear = check_linear("sample_images", op, remedy)
     if z.ndim < 3 or z.shape[1] != len(y):
         raise ValueError(

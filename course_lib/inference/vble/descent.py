@@ -25,7 +25,7 @@ class StochasticAdam:
     Args:
         n_steps: number of steps.
         step_size: about the change of each number of m, log a and log b in one step; nu moves by
-            the standard deviation of images from D(z) times that.
+            the standard deviation of images from G(z) times that.
         n_draws: K, draws of z and x in every step.
         clip_norm: norm to which an image's gradient, per measured number, is shortened.
 

@@ -6,7 +6,7 @@ A prior p = N(mean, (L L^T)^-1) has draws mean + L^-T e with e ~ N(0, I). A fact
     KL(q || p) = 1/2 |L^T shift|^2 + 1/2 sum (s^2 - 1 - 2 log s).
 
 For the latent p = N(0, I), shift = m and s = a; for the image given the latent
-p = N(D(z), (L L^T)^-1), shift = nu and s = b. The divergence of a point from a Gaussian is
+p = N(G(z), (L L^T)^-1), shift = nu and s = b. The divergence of a point from a Gaussian is
 infinite, so a point is no limit s -> 0: its term in s is left out (errata E18).
 """
 

@@ -20,8 +20,8 @@ def negative_elbo(
 ) -> Float[Tensor, " b"]:
     """-E log p(y | Ax) + KL(q(z) || p(z)) + E KL(q(x|z) || p(x|z)), one draw, nats per image."""
     z = q.z.draw(STANDARD_NORMAL, eps.get("z"))  # m + a e
-    p = vae.decode(z)  # N(D(z), (L L^T)^-1)
-    x = q.x.draw(p, eps.get("x"))  # D(z) + nu + L^-T (b e')
+    p = vae.decode(z)  # N(G(z), (L L^T)^-1)
+    x = q.x.draw(p, eps.get("x"))  # G(z) + nu + L^-T (b e')
     return (
         noise.negative_log_likelihood(measure(op, x), y)  # its gradient is op.A_vjp
         + q.z.kl(STANDARD_NORMAL)

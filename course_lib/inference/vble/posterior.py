@@ -114,7 +114,7 @@ class VariationalPosterior:
 
     @cached_property
     def decoded(self) -> Float[Tensor, "b c h w"]:
-        """D(m) + nu: the image at the mean latent, without any draw."""
+        """G(m) + nu: the image at the mean latent, without any draw."""
         return self._images({k: v for k, v in self.parameters.items() if k in ("m", "nu")}, {})
 
     def coverage(

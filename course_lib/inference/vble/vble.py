@@ -1,13 +1,13 @@
 r"""Variational Bayes in latent and image space (VBLE): a restoration that knows its own error.
 
-The prior is that of a VAE: p(z) = N(0, I), p(x | z) = N(D(z), (L L^T)^-1). The posterior of latent
+The prior is that of a VAE: p(z) = N(0, I), p(x | z) = N(G(z), (L L^T)^-1). The posterior of latent
 and image, given y, is approximated by
 
-    q(z) = N(m, diag a^2),    q(x | z) = N(D(z) + nu, L^-T diag(b^2) L^-1),
+    q(z) = N(m, diag a^2),    q(x | z) = N(G(z) + nu, L^-T diag(b^2) L^-1),
 
 the prior bent: a and b shrink what the measurement has settled (b = 1 where it says nothing), and
 nu adds what D cannot draw. The best such q minimises minus the ELBO, see `objective`. Its draws
-z = m + a e and x = D(z) + nu + L^-T (b e') are functions of standard normal numbers, through which
+z = m + a e and x = G(z) + nu + L^-T (b e') are functions of standard normal numbers, through which
 gradients reach m, a, b and nu.
 
 Source: Biquard, Chabert, Genin, Latry & Oberlin, 2023, arXiv:2311.17744 (VBLE) and 2024,
@@ -54,8 +54,8 @@ class VBLE:
         vae: decode(z) has `.mean`, and `.precision_cholesky` (a structured VAE) or `.stddev`; with
             an encoder, unless `fit` is given the latents to start from. In evaluation mode.
         latent: q(z) is "gaussian", or a "point".
-        image: q(x | z) is "gaussian", or a "point": then x = D(z).
-        nu: whether the image may be shifted away from D(z).
+        image: q(x | z) is "gaussian", or a "point": then x = G(z).
+        nu: whether the image may be shifted away from G(z).
 
     Raises:
         ValueError: another word, or nu with a point as image (its divergence would be infinite).
@@ -72,7 +72,7 @@ class VBLE:
                 raise ValueError(f"VBLE: {name} must be 'gaussian' or 'point', got {kind!r}.")
         if self.nu and self.image == "point":
             raise ValueError(
-                "VBLE: with image='point' the image is D(z), and there is no room for nu. Set "
+                "VBLE: with image='point' the image is G(z), and there is no room for nu. Set "
                 "nu=False, or image='gaussian'."
             )
 

@@ -36,7 +36,7 @@ class ResidualLikelihood(Objective):
         return -self.model.decode(z).log_prob(batch).mean(), {}
 
     def preview(self, model: StructuredVAE) -> Tensor:
-        """Eight images, D(z), with white and with structured noise; residuals, threefold."""
+        """Eight images, G(z), with white and with structured noise; residuals, threefold."""
         x = self.held_out[:8]
         drawn = model.decode(model.encode(x).mean)
         generator = generator_from(0)

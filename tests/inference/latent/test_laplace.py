@@ -50,7 +50,7 @@ def measured(op, n=2):
 @pytest.mark.parametrize("op", OPERATORS, ids=lambda op: type(op).__name__)
 @pytest.mark.parametrize("std", [STD, 0.0])
 def test_linear_decoder(op, std):
-    """root root^T is the posterior covariance of z; with std = 0, that for x = D(z)."""
+    """root root^T is the posterior covariance of z; with std = 0, that for x = G(z)."""
     z, y = draw(2, K, 1, seed=3), measured(op)
     f = LatentEnergy(Decoder(), op, y, SIGMA)
     if std:

@@ -154,7 +154,7 @@ def test_images_given_the_latent(op, structured):
 
 
 def test_structured_decoder_through_its_noise():
-    """With x = D(z) + L(z)^-T e the pair (z, e) is a latent of its own; no log det is needed."""
+    """With x = G(z) + L(z)^-T e the pair (z, e) is a latent of its own; no log det is needed."""
 
     class TwoPixels(Bent):
         def decode(self, z):

@@ -113,7 +113,7 @@ def test_what_cannot_be_drawn_is_refused(ask, error, message):
 
 @each_operator
 def test_a_mean_field_posterior_is_too_narrow_in_its_own_coordinates(op):
-    """a_j <= std(z_j | y), and b_i <= std(w_i | y) for w = L^T (x - D(z)), which q keeps apart.
+    """a_j <= std(z_j | y), and b_i <= std(w_i | y) for w = L^T (x - G(z)), which q keeps apart.
 
     A pixel is a combination of both, and may be too wide: there is no inequality for it.
     """

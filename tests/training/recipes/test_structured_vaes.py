@@ -45,7 +45,7 @@ def test_it_begins_as_the_base(objective, base, x):
 
 
 def test_loss_by_hand(objective, x):
-    """[|L^T (x - D(z))|^2 / 2 - log det L + n log(2 pi) / 2] / n, z = m + e std."""
+    """[|L^T (x - G(z))|^2 / 2 - log det L + n log(2 pi) / 2] / n, z = m + e std."""
     model = objective.model
     model.head.last.weight.data.normal_(0, 0.3, generator=generator_from(5))
     loss, _ = objective.loss("model", x, done=0.5, generator=generator_from(3))
