@@ -14,7 +14,12 @@ from course_lib.diffusion import (
     potential_gradient,
     rademacher,
 )
-from course_lib.diffusion.probability_flow import SIGMA_MAX, SIGMA_MIN, WhitenedFlow
+from course_lib.diffusion.probability_flow import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    PotentialEstimate,
+    WhitenedFlow,
+)
 from course_lib.exact import EmpiricalMixture, power_law
 from course_lib.fourier import half_spectrum_weights
 from course_lib.rng import generator_from
@@ -161,6 +166,14 @@ def test_spread_of_hutchinson_is_its_formula(kind, world, generator):
     assert spread == pytest.approx((2 * expected).sqrt().item(), rel=4 * 0.035)
     exact = potential(world, x, 8, impulse(SMALL))
     assert (found.value - exact).abs() < 3.5 * found.probe_error  # 3.5 standard errors
+
+
+def test_probe_error_is_the_standard_error_of_the_mean():
+    """Of four probes: 1, 2, 3 and 6 have the unbiased variance 14 / 3."""
+    by_probe = torch.tensor([[1.0, 7.0], [2.0, 7.0], [3.0, 7.0], [6.0, 7.0]])
+    none = torch.zeros(2)
+    found = PotentialEstimate(by_probe.mean(0), by_probe, none, none.view(2, 1, 1, 1), none)
+    torch.testing.assert_close(found.probe_error, torch.tensor([(14 / 3 / 4) ** 0.5, 0.0]))
 
 
 def test_common_probes_make_differences_exact(world, generator):

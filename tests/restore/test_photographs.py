@@ -18,7 +18,7 @@ from course_lib.restore.photographs import (
 )
 from course_lib.restore.variational import VariationalBayes
 from course_lib.rng import generator_from, normal_like
-from course_lib.solvers import tychonov
+from course_lib.solvers import accelerated_gradient, tychonov
 
 
 def uniform(*shape, seed=0):
@@ -121,6 +121,21 @@ def test_the_penalties_meet_their_closed_forms():
     assert (tv - expected).norm() <= 2e-3 * expected.norm()
 
 
+def test_the_step_is_the_inverse_of_the_curvature(monkeypatch):
+    """1 / L with L of the data fidelity and of the penalty: beyond it momentum may diverge."""
+    steps = []
+
+    def spy(f, x, *, step_size, **options):
+        steps.append(step_size * f.lipschitz)
+        return accelerated_gradient(f, x, step_size=step_size, max_iter=1, rtol=0.0)
+
+    monkeypatch.setattr("course_lib.restore.penalties.accelerated_gradient", spy)
+    degradation = Degradation(0.1, 2.0 * gaussian_kernel(1.0, dtype=torch.float64))
+    restore_photo(uniform(1, 13, 21), degradation, Penalty("tv", 0.02))
+    # The mask makes |A| at most that of the blur: by a little, on a photograph of this size.
+    assert 0.9 < steps[0] <= 1 + 1e-9
+
+
 @pytest.mark.parametrize("method", ["wiener", "tv"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_weight_is_such_that_the_data_fidelity_is_the_noise(method, channels):
@@ -139,6 +154,30 @@ def test_the_weight_is_such_that_the_data_fidelity_is_the_noise(method, channels
 
 
 # ------------------------------------------------------------------ variational Bayes
+
+
+def test_the_bar_ends_where_the_work_does(vae, monkeypatch):
+    """Its total counts the pixels of every decoding, the one of the first guess included."""
+    bars = []
+
+    class Bar:
+        def __init__(self, total, **_):
+            self.total, self.done = total, 0
+            bars.append(self)
+
+        def update(self, pixels):
+            self.done += pixels
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("course_lib.restore.variational.tqdm", Bar)
+    method = VariationalBayes(vae, n_steps=2, n_draws=3, n_samples=0)
+    restore_photo(uniform(3, 13, 21), Degradation(0.1), method, progress=True)
+    assert bars[0].done == bars[0].total > 0
 
 
 def test_mean_and_spread_are_those_of_the_draws(vae):

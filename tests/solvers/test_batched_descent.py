@@ -110,6 +110,21 @@ def test_a_row_that_leaves_the_finite_numbers_stops_alone():
     torch.testing.assert_close(end.z[1], torch.ones(1).double(), rtol=0, atol=1e-6)
 
 
+def test_a_step_that_fails_is_tried_again_down_the_gradient():
+    """On a nearly flat slope L-BFGS learns a step of 1e7, too long for the wall at 1 even after
+    its twelve trials: it rests, forgets, and goes on by steps of the first length."""
+
+    class Wall:
+        def value_and_grad(self, z, rows):
+            inside = (z - 1).clamp(min=0)
+            value = -1e-6 * z + 1e-13 * z**2 / 2 + 1e4 * inside**2 / 2
+            return value.sum(1), -1e-6 + 1e-13 * z + 1e4 * inside
+
+    end = minimise(Wall(), torch.zeros(1, 1).double(), LBFGS(100, step_size=0.05, rtol=0.0))
+    assert (end.history.diff(dim=0) == 0).any()
+    torch.testing.assert_close(end.z, torch.ones(1, 1).double(), rtol=0, atol=1e-3)
+
+
 def test_latents_of_any_shape():
     z = torch.randn(2, 1, 3, generator=generator_from(0), dtype=torch.float64)
 

@@ -42,8 +42,10 @@ def test_alternating_draws_are_worth_more_but_not_without_limit():
     torch.testing.assert_close(ess, torch.full_like(ess, limit))  # exactly, it would be 39 S R
 
 
-def test_both_against_loops():
-    x = autoregression(0.6, (31, 3), seed=2)
+@pytest.mark.parametrize(("seed", "rises"), [(2, False), (3, True)])
+def test_both_against_loops(seed, rises):
+    """In the second case a pair is larger than the one before, which is not believed."""
+    x = autoregression(0.6, (31, 3), seed=seed)
     chains = [half for r in range(3) for half in (x[:15, r].tolist(), x[16:, r].tolist())]
     n, means, variances = 15, [], []
     for chain in chains:
@@ -59,10 +61,10 @@ def test_both_against_loops():
             lagged += sum((chain[i] - m) * (chain[i + t] - m) for i in range(n - t)) / (n - 1)
         return 1 - (W - lagged / 6) / total
 
-    pairs = []
-    while len(pairs) < n // 2 and rho(2 * len(pairs)) + rho(2 * len(pairs) + 1) > 0:
-        pair = rho(2 * len(pairs)) + rho(2 * len(pairs) + 1)
-        pairs.append(min([pair, *pairs]))
+    raw, pairs = [rho(2 * k) + rho(2 * k + 1) for k in range(n // 2)], []
+    while len(pairs) < n // 2 and raw[len(pairs)] > 0:
+        pairs.append(min(raw[: len(pairs) + 1]))
+    assert (pairs != raw[: len(pairs)]) == rises
     ess = 6 * n / max(2 * sum(pairs) - 1, 1 / math.log10(6 * n))
     assert effective_sample_size(x).item() == pytest.approx(ess, rel=1e-10)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from course_lib.inference.sampling.hamiltonian import (
     DualAveraging,
     Point,
+    _window_ends,
     hamiltonian_monte_carlo,
     leapfrog,
 )
@@ -317,6 +318,22 @@ def test_bad_input(options, match):
         hamiltonian_monte_carlo(Quartic(), options.pop("z0"), **options)
     with pytest.raises(TypeError, match="Generator"):
         hamiltonian_monte_carlo(Quartic(), torch.zeros(4, 2, 1), generator=None)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ends"),
+    [
+        (19, []),
+        (20, [3, 18]),
+        (100, [15, 40, 90]),
+        (200, [30, 60, 180]),
+        (1000, [150, 300, 900]),
+        (2000, [300, 600, 1800]),
+    ],
+)
+def test_windows_of_the_warm_up(warmup, ends):
+    """From 15 to 90 per cent of it, each about twice as long as the one before."""
+    assert _window_ends(warmup) == ends
 
 
 def test_first_step_of_dual_averaging():
