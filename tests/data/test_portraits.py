@@ -209,6 +209,7 @@ def test_the_two_sides_of_a_face_differ(people, name):
     assert ((left - right.flip(-1)).abs().amax(dim=(1, 2, 3)) > 0.02).all()
 
 
+@pytest.mark.slow
 def test_every_factor_but_those_of_colour_alters_a_grey_picture(people):
     """One person many times, with everything on; in each row one factor goes to its far end."""
     names = list(portraits.RANGES)
