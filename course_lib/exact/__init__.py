@@ -1,5 +1,6 @@
 """Worlds whose posteriors are known: what methods must find before they are trusted."""
 
+from course_lib.exact.blind_profile import blind_profile
 from course_lib.exact.empirical_mixture import EmpiricalMixture
 from course_lib.exact.favourable_signal import FavourableSignal, favourable_signal
 from course_lib.exact.grids import grid_posterior
@@ -16,6 +17,7 @@ __all__ = [
     "MeanField",
     "StationaryGaussian",
     "StationaryPosterior",
+    "blind_profile",
     "draw_measurements",
     "favourable_signal",
     "grid_posterior",

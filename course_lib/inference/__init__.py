@@ -12,6 +12,8 @@ from course_lib.inference.blind_deconvolution import (
     coarse_to_fine,
     deconvolve,
     profile,
+    published_algorithm,
+    published_start,
 )
 from course_lib.inference.latent import (
     BestDraw,
@@ -107,6 +109,8 @@ __all__ = [
     "map_xz",
     "map_z",
     "profile",
+    "published_algorithm",
+    "published_start",
     "sample_images",
     "sample_latents",
     "singan_enlarge",

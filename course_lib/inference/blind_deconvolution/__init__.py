@@ -8,6 +8,11 @@ from course_lib.inference.blind_deconvolution.alternation import (
     blind_deconvolution,
 )
 from course_lib.inference.blind_deconvolution.coarse_to_fine import coarse_to_fine
+from course_lib.inference.blind_deconvolution.conditions import (
+    Conditions,
+    conditions,
+    potential_hessian,
+)
 from course_lib.inference.blind_deconvolution.image_step import (
     ImageObjective,
     ImageStep,
@@ -15,6 +20,7 @@ from course_lib.inference.blind_deconvolution.image_step import (
     deconvolve,
 )
 from course_lib.inference.blind_deconvolution.kernel_step import (
+    Init,
     KernelObjective,
     KernelStep,
     first_kernels,
@@ -24,6 +30,10 @@ from course_lib.inference.blind_deconvolution.kernel_step import (
 from course_lib.inference.blind_deconvolution.known_image import kernel_of_known_image
 from course_lib.inference.blind_deconvolution.potentials import DenoiserPotential, ImagePotential
 from course_lib.inference.blind_deconvolution.profile import Profile, profile
+from course_lib.inference.blind_deconvolution.published import (
+    published_algorithm,
+    published_start,
+)
 from course_lib.inference.blind_deconvolution.richardson_lucy import blind_richardson_lucy
 from course_lib.inference.blind_deconvolution.second_order import (
     JointHessian,
@@ -34,10 +44,12 @@ from course_lib.inference.blind_deconvolution.second_order import (
 __all__ = [
     "Alternation",
     "BlindSolution",
+    "Conditions",
     "DenoiserPotential",
     "ImageObjective",
     "ImagePotential",
     "ImageStep",
+    "Init",
     "JointHessian",
     "KernelObjective",
     "KernelStep",
@@ -47,6 +59,7 @@ __all__ = [
     "blind_deconvolution",
     "blind_richardson_lucy",
     "coarse_to_fine",
+    "conditions",
     "curvature",
     "data_fidelity",
     "deconvolve",
@@ -54,6 +67,9 @@ __all__ = [
     "first_kernels",
     "kernel_of_known_image",
     "on_simplex",
+    "potential_hessian",
     "profile",
+    "published_algorithm",
+    "published_start",
     "slope_through_projection",
 ]

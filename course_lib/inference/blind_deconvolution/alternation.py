@@ -13,6 +13,7 @@ from course_lib.batch import image_sides, image_size, inner, norm
 from course_lib.diffusion import Denoiser
 from course_lib.inference.blind_deconvolution.image_step import ImageObjective, ImageStep
 from course_lib.inference.blind_deconvolution.kernel_step import (
+    Init,
     KernelObjective,
     KernelSize,
     KernelStep,
@@ -68,7 +69,7 @@ class Stage:
     Args:
         denoiser_sigma: noise level at which a denoiser is asked, in intensities, see
             `DenoiserPotential`; a potential does not use it.
-        kernel_ridge: weight of 1/2 |h|^2 in F, see `KernelObjective`; 0 as published.
+        kernel_ridge: weight of 1/2 |h|^2 in F, see `KernelObjective`; 0 in Theorem 1.
         n_outer: number of outer iterations.
 
     Raises:
@@ -92,9 +93,10 @@ class Stage:
 class Alternation:
     """The steps of one outer iteration: some on the image, then some on the kernel.
 
-    The defaults are the published algorithm. Faster, and with the same fixed points (grad F = 0,
-    up to the simplex): one proximal step on the image and a few on the kernel, both with momentum,
-    which cost Fourier transforms only.
+    The defaults are plain: gradient steps on the image, projected ones on the kernel, no momentum.
+    With the same fixed points (grad F = 0, up to the simplex), and fewer evaluations of a
+    denoiser: one proximal step on the image and a few on the kernel, which cost Fourier transforms
+    only, both with momentum. `published_algorithm` is Algorithm 1 as it is printed.
 
     Args:
         image_step, kernel_step: the kinds of steps.
@@ -127,7 +129,7 @@ def blind_deconvolution(
     prior: Denoiser | ImagePotential,
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
-    init: str | Tensor = "wide",
+    init: Init | Tensor = "wide",
     *,
     sigma: float,
     stage: Stage = Stage(),
@@ -142,8 +144,7 @@ def blind_deconvolution(
     kernel one ends in the former, from a wide one in the latter.
 
     For n = 0, 1, ...: start the image from y if n is a multiple of `restart`, else from where it
-    is; take n_inner steps on x; then take n_kernel steps on h, with the new x. The published
-    indices, corrected, see erratum E5.
+    is; take n_inner steps on x; then take n_kernel steps on h, with the new x (erratum E5).
 
     Args:
         prior: D(x, sigma) on [0, 1]; or, in its place, any potential q with `grad` and
@@ -164,8 +165,8 @@ def blind_deconvolution(
     Raises:
         ValueError: shapes, numbers or words that make no sense.
 
-    Source: Chan & Wong 1998, doi:10.1109/83.661187 (alternation); the restarts and the two
-    initialisations are those of the paper on diffusion priors whose errata the book lists.
+    Source: Chan & Wong 1998, doi:10.1109/83.661187 (alternation); the restarts are those of
+    `published_algorithm`.
     """
     check_problem("blind_deconvolution", y, sigma)
     q, img_size = as_potential(prior, stage.denoiser_sigma), image_size(y)

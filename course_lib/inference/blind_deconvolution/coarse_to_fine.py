@@ -14,7 +14,7 @@ from course_lib.inference.blind_deconvolution.alternation import (
     Stage,
     blind_deconvolution,
 )
-from course_lib.inference.blind_deconvolution.kernel_step import KernelSize
+from course_lib.inference.blind_deconvolution.kernel_step import Init, KernelSize
 from course_lib.inference.blind_deconvolution.potentials import ImagePotential
 
 
@@ -23,7 +23,7 @@ def coarse_to_fine(
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
     stages: Sequence[Stage],
-    init: str | Tensor = "wide",
+    init: Init | Tensor = "wide",
     *,
     sigma: float,
     alternation: Alternation = Alternation(),

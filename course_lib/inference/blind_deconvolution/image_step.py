@@ -1,6 +1,7 @@
 """The image, given the kernel: steps on F(x) = 1/2 |h * x - y|^2 + sigma^2 q(x)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -68,7 +69,7 @@ class ImageStep:
         momentum: extrapolation before each step, see `Momentum`.
     """
 
-    method: str = "proximal"
+    method: Literal["gradient", "proximal"] = "proximal"
     momentum: bool = True
 
     def __post_init__(self) -> None:

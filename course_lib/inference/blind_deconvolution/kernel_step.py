@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
@@ -20,6 +21,7 @@ from course_lib.solvers.iterate import identity
 from course_lib.solvers.momentum import Momentum
 
 KernelSize = int | tuple[int, int]
+Init = Literal["wide", "flat", "narrow"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class KernelStep:
         momentum: extrapolation before each step, see `Momentum`.
     """
 
-    method: str = "projected"
+    method: Literal["projected", "through_projection"] = "projected"
     step_size: float | None = None
     momentum: bool = False
 
@@ -170,12 +172,12 @@ def on_simplex(v: Float[Tensor, "b 1 k l"]) -> Float[Tensor, "b 1 k l"]:
 
 
 def first_kernels(
-    init: str | Tensor, size: KernelSize, y: Float[Tensor, "b c h w"]
+    init: Init | Tensor, size: KernelSize, y: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b 1 k l"]:
     """Where the kernels start, one for each measurement.
 
     "wide": a Gaussian whose standard deviation is 0.28 times each side, so that it nearly fills
-        the square. "flat": all taps equal, 1 / (h w) (erratum E8). "narrow": a Gaussian of 0.35
+        the square. "flat": all taps equal, 1 / (h w). "narrow": a Gaussian of 0.35
         pixels, almost the identity. Or kernels of your own, projected on the simplex.
 
     Raises:

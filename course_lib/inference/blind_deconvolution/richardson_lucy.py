@@ -8,6 +8,7 @@ from torch.fft import rfft2
 from course_lib.batch import image_sides, image_size
 from course_lib.inference.blind_deconvolution.alternation import BlindSolution
 from course_lib.inference.blind_deconvolution.kernel_step import (
+    Init,
     KernelSize,
     correlation_at_taps,
     first_kernels,
@@ -20,7 +21,7 @@ from course_lib.solvers.solution import History
 def blind_richardson_lucy(
     y: Float[Tensor, "b c h w"],
     kernel_size: KernelSize,
-    init: str | Tensor = "wide",
+    init: Init | Tensor = "wide",
     *,
     n_outer: int = 20,
     n_inner: int = 10,
