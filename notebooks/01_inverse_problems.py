@@ -84,10 +84,10 @@ results.glue()
 # | instrument | $A x$ | what is lost |
 # |---|---|---|
 # | any sensor | $x$ | nothing, but there is noise |
-# | lens, motion | $k \ast x$ | high frequencies fade |
-# | coarse sensor | $(k \ast x)$ at every $s$-th pixel | frequencies fold onto each other |
+# | lens, motion | $h \ast x$ | high frequencies fade |
+# | coarse sensor | $(h \ast x)$ at every $s$-th pixel | frequencies fold onto each other |
 # | scratches, dust | $x$ where the mask is 1 | the other pixels |
-# | magnetic resonance | $S F (d x)$ | the Fourier coefficients outside $S$ |
+# | magnetic resonance | $F (d x)$ on $\Omega$ | the Fourier coefficients outside $\Omega$ |
 # | computed tomography | sums of $x$ along lines | everything that cancels along all lines |
 # | compressed sensing | $m$ random sums | $n - m$ dimensions |
 # | phase retrieval | $\lvert B x \rvert^2$ | all phases; not linear |
@@ -220,8 +220,8 @@ check_adjoint(jumping, jumping_adjoint, (1, 12, 10))
 # ## Dividing by the blur
 #
 # A periodic convolution is diagonal in the Fourier basis:
-# $\widehat{k \ast x} = \hat k\,\hat x$. If $\hat k$ has no zero, then
-# $\hat x = \hat y / \hat k$, and deblurring seems to be done. Without noise
+# $\widehat{h \ast x} = \hat h\,\hat x$. If $\hat h$ has no zero, then
+# $\hat x = \hat y / \hat h$, and deblurring seems to be done. Without noise
 # it is. Now add noise of one grey level, invisible to the eye.
 
 # %%
@@ -247,15 +247,15 @@ show_images(
 # %% [markdown]
 # ### How large the damage is
 #
-# The error of the naive inverse is $e = F^{-1}(\hat w / \hat k)$, which does
+# The error of the naive inverse is $e = F^{-1}(\hat w / \hat h)$, which does
 # not depend on the image at all. White noise has
-# $\mathbb E\lvert\hat w(\xi)\rvert^2 = \sigma^2 H W$ at every frequency
+# $\mathbb E\lvert\hat w(\xi)\rvert^2 = n\sigma^2$ at every frequency
 # (unnormalised DFT). By Parseval, and since filtered white noise is
 # stationary, every pixel of $e$ has the standard deviation
 #
 # $$ \operatorname{std}(e) = \sigma\,
 #    \Bigl(\operatorname*{mean}_{\xi}\,
-#    \lvert\hat k(\xi)\rvert^{-2}\Bigr)^{1/2}. $$ (eq-gain)
+#    \lvert\hat h(\xi)\rvert^{-2}\Bigr)^{1/2}. $$ (eq-gain)
 #
 # One weak frequency is enough to make this mean enormous. The formula needs
 # no experiment, but let us do the experiment.
@@ -338,9 +338,9 @@ check_noise_gain(noise_gain)
 #
 # Its values lie in $(\ker A)^\perp$, since a component in $\ker A$ would
 # lengthen $u$ without changing $A u$. With the singular value decomposition
-# $A = \sum_i s_i\, p_i q_i^\top$, $A^+ y = \sum_{s_i > 0} s_i^{-1} \langle
-# p_i, y\rangle\, q_i$: each direction is divided by its singular value. For a
-# blur these are the $\lvert\hat k\rvert$, so $A^+$ is the naive inverse.
+# $A = \sum_i s_i\, u_i v_i^\top$, $A^+ y = \sum_{s_i > 0} s_i^{-1} \langle
+# u_i, y\rangle\, v_i$: each direction is divided by its singular value. For a
+# blur these are the $\lvert\hat h\rvert$, so $A^+$ is the naive inverse.
 #
 # Penalising the size of $u$ a little leads to the same image:
 #
@@ -349,16 +349,16 @@ check_noise_gain(noise_gain)
 #
 # For $\lambda > 0$ the functional $\tfrac12\lVert A u - y\rVert^2 +
 # \tfrac\lambda2\lVert u\rVert^2$ has the unique minimiser
-# $u_\lambda = (A^\top A + \lambda I)^{-1} A^\top y$. If $s$ is the smallest
+# $u_\lambda = (A^\top A + \lambda I)^{-1} A^\top y$. If $s_{\min}$ is the smallest
 # singular value that is not zero, then
 # $\lVert u_\lambda - A^+ y\rVert \le
-# \frac{\lambda}{s^2 + \lambda}\lVert A^+ y\rVert$.
+# \frac{\lambda}{s_{\min}^2 + \lambda}\lVert A^+ y\rVert$.
 # :::
 #
 # :::{prf:proof}
 # The gradient $A^\top(A u - y) + \lambda u$ vanishes only at $u_\lambda$. In
-# the direction $q_i$ it has the coefficient $\frac{s_i}{s_i^2 + \lambda}
-# \langle p_i, y\rangle$, which is $\frac{s_i^2}{s_i^2+\lambda}$ times that of
+# the direction $v_i$ it has the coefficient $\frac{s_i}{s_i^2 + \lambda}
+# \langle u_i, y\rangle$, which is $\frac{s_i^2}{s_i^2+\lambda}$ times that of
 # $A^+ y$; the difference is $\frac{\lambda}{s_i^2 + \lambda}$ times it.
 # :::
 #

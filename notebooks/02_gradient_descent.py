@@ -158,16 +158,16 @@ check_gradient(g_value, g_gradient, (1, 9, 12))
 # :::
 #
 # :::{prf:proof}
-# With $h = v - u$ and the fundamental theorem of calculus,
+# With $u_t = u + t(v - u)$ and the fundamental theorem of calculus,
 #
-# $$ f(v) - f(u) - \langle\nabla f(u), h\rangle
-#    = \int_0^1 \langle \nabla f(u + t h) - \nabla f(u), h\rangle\, dt
-#    \le \int_0^1 L t \lVert h \rVert^2\, dt
-#    = \tfrac L2 \lVert h\rVert^2 . $$
+# $$ \begin{aligned} f(v) - f(u) - \langle\nabla f(u), v - u\rangle
+#    &= \int_0^1 \langle \nabla f(u_t) - \nabla f(u), v - u\rangle\, dt \\
+#    &\le \int_0^1 L t \lVert v - u \rVert^2\, dt
+#    = \tfrac L2 \lVert v - u\rVert^2 . \end{aligned} $$
 # :::
 #
 # For our $f$ the Hessian $A^\top A - 2\lambda\Delta$ is a convolution, so its
-# eigenvalues are the numbers $\lvert\hat k\rvert^2 + 2\lambda \hat L$ with
+# eigenvalues are the numbers $\lvert\hat h\rvert^2 + 2\lambda \hat L$ with
 # $\hat L(\xi) = 4\sin^2(\pi\xi_1) + 4\sin^2(\pi\xi_2)$, the Fourier symbol
 # (not the kernel) of $-\Delta$. The largest is $L$, the smallest is the
 # **strong convexity** $\alpha$, and $\kappa = L / \alpha$ is the **condition
@@ -298,7 +298,7 @@ check_step_bound(lambda: longest_step(small, 0.2, (12, 10)), hvp, (1, 12, 10))
 # :::
 #
 # The **optimal step** minimises $f$ along the gradient. For a quadratic with
-# Hessian $H$ it is $\tau_n = \lVert g\rVert^2 / \langle g, H g\rangle$; it
+# Hessian $H$ it is $\tau_n = \lVert\nabla f\rVert^2 / \langle\nabla f, H\,\nabla f\rangle$; it
 # needs neither $L$ nor $\alpha$, and satisfies
 # $f(u_{n+1}) - f(u^\star) \le \bigl(\tfrac{\kappa-1}{\kappa+1}\bigr)^2
 # (f(u_n) - f(u^\star))$ {cite:p}`nocedal2006numerical`.

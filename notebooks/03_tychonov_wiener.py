@@ -72,18 +72,18 @@ results.glue()
 #
 # At the minimiser the gradient vanishes,
 # $(A^\top A - 2\lambda\Delta)\,u_\lambda = A^\top y$. For a blur (and for
-# pure denoising, $\hat k = 1$) all operators are diagonal in the Fourier
+# pure denoising, $\hat h = 1$) all operators are diagonal in the Fourier
 # basis, and the linear system with one unknown per pixel becomes one division
 # per frequency:
 #
-# $$ \hat u_\lambda = \frac{\overline{\hat k}}
-#    {\lvert\hat k\rvert^2 + 2\lambda\hat L}\;\hat y, \qquad
+# $$ \hat u_\lambda = \frac{\overline{\hat h}}
+#    {\lvert\hat h\rvert^2 + 2\lambda\hat L}\;\hat y, \qquad
 #    \hat L(\xi) = 4\sin^2(\pi\xi_1) + 4\sin^2(\pi\xi_2). $$ (eq-closed)
 #
 # Here $\xi$ is in cycles per pixel. $\hat L$ is the Fourier *symbol* of
-# $-\Delta$: it vanishes at $\xi = 0$ only, where $\hat k = 1$, so the
+# $-\Delta$: it vanishes at $\xi = 0$ only, where $\hat h = 1$, so the
 # denominator is never zero and the minimiser is unique. (A kernel with
-# $\hat k(0) = 0$, which forgets the mean brightness, would lose this.)
+# $\hat h(0) = 0$, which forgets the mean brightness, would lose this.)
 
 # %%
 x = load_photo("grace_hopper", 256)
@@ -119,24 +119,24 @@ compare(
 
 # %% [markdown]
 # Each frequency is multiplied by a number: the **filter** below. Where the
-# blur is strong the inverse filter $1/\hat k$ would amplify; the denominator
+# blur is strong the inverse filter $1/\hat h$ would amplify; the denominator
 # stops it at a height that $\lambda$ decides.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What Tychonov's estimate does to each frequency, for a Gaussian blur of 1.5 pixels. Small weights follow the inverse filter further up before they give in.", "name": "fig-filters"}, "image": {"alt": "Curves over frequency: the inverse filter rises steeply, three Tychonov filters follow it, peak and fall; the smaller the weight, the later and higher the peak."}}
 frequency = torch.linspace(0, 0.5, 200)
-k_hat = torch.exp(-2 * (torch.pi * 1.5 * frequency) ** 2)
+h_hat = torch.exp(-2 * (torch.pi * 1.5 * frequency) ** 2)
 symbol = 4 * torch.sin(torch.pi * frequency) ** 2
 filters = {
-    f"λ = {weight}": k_hat / (k_hat**2 + 2 * weight * symbol)
+    f"λ = {weight}": h_hat / (h_hat**2 + 2 * weight * symbol)
     for weight in (0.1, 0.01, 0.001)
 }
-inverse = {"inverse, 1/k̂": (1 / k_hat).where(frequency < 0.26, torch.nan)}
+inverse = {"inverse, 1/ĥ": (1 / h_hat).where(frequency < 0.26, torch.nan)}
 plot_curves(
     frequency,
     filters | inverse,
     "frequency (cycles / pixel), along one axis",
     "filter",
-    dashed=("inverse, 1/k̂",),
+    dashed=("inverse, 1/ĥ",),
 )
 
 # %% [markdown]
@@ -144,7 +144,7 @@ plot_curves(
 # :label: ex-closed
 #
 # Without `tychonov`, write {eq}`eq-closed` with `torch.fft.rfft2`, `op.transfer` (the half
-# spectrum of $\hat k$) and `laplacian_symbol`. The check does not know the
+# spectrum of $\hat h$) and `laplacian_symbol`. The check does not know the
 # formula: it evaluates $\nabla f$ at your answer.
 # :::
 
@@ -152,10 +152,10 @@ plot_curves(
 # %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def closed_form(op, y, lam):
     ### BEGIN SOLUTION
-    k_hat = op.transfer
+    h_hat = op.transfer
     symbol = laplacian_symbol(y.shape[-2:])
-    u_hat = k_hat.conj() * torch.fft.rfft2(y)
-    u_hat = u_hat / (k_hat.abs() ** 2 + 2 * lam * symbol)
+    u_hat = h_hat.conj() * torch.fft.rfft2(y)
+    u_hat = u_hat / (h_hat.abs() ** 2 + 2 * lam * symbol)
     return torch.fft.irfft2(u_hat, s=y.shape[-2:])
     ### END SOLUTION
 
@@ -198,7 +198,7 @@ assert distances[2] < 0.01 * distances[1] < 0.1 * distances[0]
 #   and needs nothing.
 #
 # The residual is diagonal too, $\widehat{(A u_\lambda - y)} = -\frac{2\lambda
-# \hat L}{\lvert\hat k\rvert^2 + 2\lambda\hat L}\,\hat y$, so the
+# \hat L}{\lvert\hat h\rvert^2 + 2\lambda\hat L}\,\hat y$, so the
 # last two rules are sums over frequencies: no image is restored before the
 # weight is known.
 
@@ -292,17 +292,17 @@ check_residual(residual_of_answer, 0.03)
 # {cite:t}`wiener1949extrapolation` asked a different question. Let $x$ be a
 # random stationary image with power spectrum $S(\xi) = \mathbb E\lvert\hat
 # x(\xi)\rvert^2$ and let $w$ be white noise, $\mathbb E\lvert\hat w(\xi)
-# \rvert^2 = \sigma^2 H W$. Which linear filter has the least mean square
+# \rvert^2 = n\sigma^2$. Which linear filter has the least mean square
 # error? Frequency by frequency, minimising $\mathbb E\lvert g \hat y - \hat
 # x\rvert^2$ over the number $g$ gives
 #
-# $$ g = \frac{\overline{\hat k}}
-#    {\lvert\hat k\rvert^2 + \sigma^2 H W / S} . $$ (eq-wiener)
+# $$ g = \frac{\overline{\hat h}}
+#    {\lvert\hat h\rvert^2 + n\sigma^2 / S} . $$ (eq-wiener)
 #
 # (for an image of mean zero). Compare with {eq}`eq-closed`: where
-# $\hat k \ne 0$ the two agree exactly when
+# $\hat h \ne 0$ the two agree exactly when
 #
-# $$ S(\xi) = \frac{\sigma^2 H W}{2\lambda\,\hat L(\xi)} . $$ (eq-spectrum)
+# $$ S(\xi) = \frac{n\sigma^2}{2\lambda\,\hat L(\xi)} . $$ (eq-spectrum)
 #
 # So Tychonov's penalty *is* a statistical claim: the power of an image falls
 # like $1/\hat L \approx 1/(4\pi^2\lvert\xi\rvert^2)$. "Wiener filtering" is
@@ -327,12 +327,12 @@ plot_curves(
     {
         "photographs": spectrum,
         "claimed by Tychonov": claim,
-        "noise / |k̂|²": obscured.clamp(max=1e7),
+        "noise / |ĥ|²": obscured.clamp(max=1e7),
     },
     "frequency (cycles / pixel)",
     "power",
     log="xy",
-    dashed=("noise / |k̂|²",),
+    dashed=("noise / |ĥ|²",),
 )
 
 # %% tags=["nbval-check-output"]

@@ -149,10 +149,10 @@ check_gradient(
 # :::
 #
 # :::{prf:proof}
-# With $\phi(p) = \sqrt{\varepsilon^2 + \lvert p\rvert^2}$, the Hessian is
+# With $\phi(v) = \sqrt{\varepsilon^2 + \lvert v\rvert^2}$, the Hessian is
 # $\nabla^\top \operatorname{diag}(\phi''(\nabla u(x))) \nabla$ and
 # $0 \preceq \phi'' \preceq \varepsilon^{-1} I$, with equality on the right at
-# $p = 0$. Hence it is at most $\varepsilon^{-1}\nabla^\top\nabla$, whose
+# $v = 0$. Hence it is at most $\varepsilon^{-1}\nabla^\top\nabla$, whose
 # norm is $\max \hat L = 8$, attained by the checkerboard.
 # :::
 #

@@ -131,11 +131,11 @@ check_equal_error(at_level)
 # together?
 #
 # $$ \operatorname{SSIM} =
-#    \underbrace{\frac{2\mu_x\mu_y + c_1}{\mu_x^2+\mu_y^2+c_1}}_{\text{luminance}}
+#    \underbrace{\frac{2\mu_{\hat x}\mu_x + c_1}{\mu_{\hat x}^2+\mu_x^2+c_1}}_{\text{luminance}}
 #    \cdot
-#    \underbrace{\frac{2 s_x s_y + c_2}{s_x^2 + s_y^2 + c_2}}_{\text{contrast}}
+#    \underbrace{\frac{2 s_{\hat x} s_x + c_2}{s_{\hat x}^2 + s_x^2 + c_2}}_{\text{contrast}}
 #    \cdot
-#    \underbrace{\frac{s_{xy} + c_2/2}{s_x s_y + c_2/2}}_{\text{structure}} .
+#    \underbrace{\frac{s_{\hat x x} + c_2/2}{s_{\hat x} s_x + c_2/2}}_{\text{structure}} .
 # $$ (eq-ssim)
 #
 # with $c_1 = 0.01^2$, $c_2 = 0.03^2$ that keep dark and flat windows from
@@ -170,8 +170,9 @@ show_images(
 # normalised to length one at each position, are subtracted, squared, weighted
 # and averaged,
 #
-# $$ d(\hat x, x) = \sum_\ell \frac{1}{H_\ell W_\ell}\sum_{i,j}\sum_c
-#    w_{\ell c}\,\bigl(\hat f^\ell_{ijc} - f^\ell_{ijc}\bigr)^2 . $$ (eq-lpips)
+# $$ \operatorname{LPIPS}(\hat x, x) = \sum_\ell \frac{1}{H_\ell W_\ell}
+#    \sum_{i,j}\sum_k \omega_{\ell k}\,
+#    \bigl(\hat f^\ell_{ijk} - f^\ell_{ijk}\bigr)^2 . $$ (eq-lpips)
 #
 # (No square root, and the weights are not squared: see the
 # {doc}`errata </book/errata>`.) The trained network is fetched once, by
@@ -242,8 +243,7 @@ assert mean < 0.7 * guess
 # estimates cannot have the distribution of photographs. In a Gaussian world
 # everything is a formula. Let $x$ be stationary with spectrum $S$ and
 # $y = x + w$. The posterior is Gaussian, with the Wiener estimate $m$ as its
-# mean and a variance $V = S N / (S + N)$ at each frequency, where
-# $N = \sigma^2 H W$.
+# mean and the spectrum $V = n\sigma^2 S / (S + n\sigma^2)$ around it.
 # Two ways lead from $m$ to images with the right spectrum:
 #
 # * **Sampling**, $x_t = m + t\,e$ with $e \sim \mathcal N(0, V)$. The error is
@@ -255,7 +255,7 @@ assert mean < 0.7 * guess
 #   {cite:p}`freirich2021theory`.
 #
 # The distance of two such Gaussians (Wasserstein) is
-# $\bigl(\operatorname{mean}_\xi (\sqrt{S_1} - \sqrt{S_2})^2 / HW
+# $\bigl(\operatorname{mean}_\xi (\sqrt{S_1} - \sqrt{S_2})^2 / n
 # \bigr)^{1/2}$. A sample's 3 dB are therefore the price of showing
 # *uncertainty*, not the price of looks alone.
 
@@ -344,12 +344,12 @@ compare(
 # pixel, the interval around their mean that holds 90 % of them. To check it,
 # count the pixels whose true value lies inside: the **coverage**. It should
 # be 0.90, but with few samples it is not, even for a perfect posterior. The
-# mean and the width come from the same $S$ samples: $x_s - \bar x$ has the
-# variance $1 - 1/S$ and $x - \bar x$ has $1 + 1/S$, and the quantile of $S$
-# numbers sits at $p = (\alpha(S-1)+1)/(S+1)$. Together,
+# mean and the width come from the same $M$ samples: $x_i - \bar x$ has the
+# variance $1 - 1/M$ and $x - \bar x$ has $1 + 1/M$, and the quantile of $M$
+# numbers sits at $\beta = (\alpha(M-1)+1)/(M+1)$. Together,
 #
-# $$ \text{coverage} \approx 2\Phi\Bigl(z\sqrt{\tfrac{S-1}{S+1}}\Bigr) - 1,
-#    \qquad z = \Phi^{-1}\bigl(\tfrac{1+p}2\bigr) . $$ (eq-coverage)
+# $$ \text{coverage} \approx 2\Phi\Bigl(\zeta\sqrt{\tfrac{M-1}{M+1}}\Bigr) - 1,
+#    \qquad \zeta = \Phi^{-1}\bigl(\tfrac{1+\beta}2\bigr) . $$ (eq-coverage)
 
 # %%
 counts = [5, 10, 20, 50, 100, 200, 400]
@@ -376,7 +376,7 @@ plot_curves(
         "formula": formula,
         "corrected": [torch.tensor([math.nan])] * 1 + corrected,
     },
-    "samples S",
+    "number of samples",
     "coverage of the 90 % interval",
     log="x",
     dashed=("formula",),
@@ -392,9 +392,9 @@ plot_curves(
 # :::{exercise} Count honestly
 # :label: ex-coverage
 #
-# Write the corrected coverage for samples `(S, n)` and truth `(n,)`: take the
-# deviation of rank $\lceil\alpha(S+1)\rceil$ and widen it by
-# $\sqrt{(S+1)/(S-1)}$. The check draws perfect posteriors with 20 samples.
+# Write the corrected coverage for samples `(M, n)` and truth `(n,)`: take the
+# deviation of rank $\lceil\alpha(M+1)\rceil$ and widen it by
+# $\sqrt{(M+1)/(M-1)}$. The check draws perfect posteriors with 20 samples.
 # :::
 
 
@@ -440,8 +440,8 @@ plot_curves(
 # Coverage alone can be bought with wide intervals. A **proper score** cannot:
 # the **energy score** {cite:p}`gneiting2007scoring`,
 #
-# $$ \operatorname{ES} = \tfrac1S\sum_s \lVert x_s - x\rVert -
-#    \tfrac1{2 S(S-1)}\sum_{s\ne s'} \lVert x_s - x_{s'}\rVert , $$ (eq-energy)
+# $$ \operatorname{ES} = \tfrac1M\sum_i \lVert x_i - x\rVert -
+#    \tfrac1{2 M(M-1)}\sum_{i\ne j} \lVert x_i - x_j\rVert , $$ (eq-energy)
 #
 # is smallest on average for samples of the true posterior: closeness is
 # rewarded, and so is spread, in exact balance. (`energy_score` divides by
@@ -466,7 +466,7 @@ assert 0 < scores.argmin() < len(spreads) - 1
 # :::{exercise} A score that cannot be gamed
 # :label: ex-energy
 #
-# Write {eq}`eq-energy` for samples `(S, n)` and truth `(n,)`. The check
+# Write {eq}`eq-energy` for samples `(M, n)` and truth `(n,)`. The check
 # compares the mean score of the true distribution with shifted, narrower and
 # wider ones: the true one must win.
 # :::

@@ -1,4 +1,4 @@
-"""Numbers are contracts: every figure that the book quotes is a stored measurement.
+"""Numbers are contracts: a measured figure that the book quotes is stored with its provenance.
 
 Experiments (`course_lib/experiments/<slug>.py`) compute, `course results <chapter> --store` writes
 `book/results/<chapter>.json`, and chapters read it with `load_results`. The tests recompute what
