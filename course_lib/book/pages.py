@@ -26,6 +26,10 @@ precision; `load_pretrained(name)` checks the file against its card and loads it
 trains each again from scratch: it can be killed at any moment, and goes on where it stopped.
 Figures are those of the released file, on images that the training has not seen. The weights of
 two published metrics do not come with the book: `course fetch perceptual` gets them (last section).
+
+Weights allow no more than the images that trained them and the weights that they go on from: those
+of photographs, trained on BSDS500, are for non-commercial research and education, as these images
+are.
 """
 FETCHED_INTRO = """## Published metrics, fetched
 
