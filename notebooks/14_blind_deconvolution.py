@@ -68,12 +68,12 @@ results = load_results("14_blind_deconvolution")
 results.glue()
 
 # %% [markdown]
-# A photograph is blurred, and nobody knows how: $y = h * x + b$, with an
+# A photograph is blurred, and nobody knows how: $y = h * x + w$, with an
 # image $x$, a kernel $h \ge 0$ of sum 1, and noise of standard deviation
 # $\sigma$. Bayes' rule, with a uniform distribution of kernels and the potential
-# $q = -\log p$ of images, asks for small
+# $U = -\log p$ of images, asks for small
 #
-# $$ F(x, h) = \tfrac12\lVert h * x - y\rVert^2 + \sigma^2 q(x) $$ (eq-two-unknowns)
+# $$ F(x, h) = \tfrac12\lVert h * x - y\rVert^2 + \sigma^2 U(x) $$ (eq-two-unknowns)
 #
 # (up to a constant: {doc}`erratum E2 <../book/errata>`). Images are periodic:
 # $h * x$ is as large as $x$, without which nothing below would have a meaning
@@ -88,15 +88,15 @@ results.glue()
 # :::{prf:proposition} The trivial pair
 # :label: prop-trivial
 #
-# Let $q(h * x) \le q(x)$ for all images and all kernels of a set that
+# Let $U(h * x) \le U(x)$ for all images and all kernels of a set that
 # contains the identity $\delta$. If $F$ has minimisers, then
 # $(\hat x, \delta)$ is one, with $\hat x$ the denoised $y$: the minimiser of
-# $\tfrac12\lVert x - y\rVert^2 + \sigma^2 q(x)$.
+# $\tfrac12\lVert x - y\rVert^2 + \sigma^2 U(x)$.
 # :::
 #
 # :::{prf:proof}
 # Take a minimiser $(x, h)$. Then
-# $F(h * x, \delta) = \tfrac12\lVert h * x - y\rVert^2 + \sigma^2 q(h * x)
+# $F(h * x, \delta) = \tfrac12\lVert h * x - y\rVert^2 + \sigma^2 U(h * x)
 # \le F(x, h)$, so $(h * x, \delta)$ is a minimiser too; and among the pairs
 # with $\delta$ the best image is $\hat x$.
 # :::
@@ -126,8 +126,8 @@ check_trivial_pair(trivial_pair)
 # image for each kernel is Wiener's, and what remains is a sum over
 # frequencies, of $n$ pixels,
 #
-# $$ \varphi(h) = \min_x F(x, h) = \tfrac12 \sum_\xi \frac{|\hat y(\xi)|^2}{n}\,
-#    \frac{\sigma^2}{|\hat h(\xi)|^2\, S(\xi) + \sigma^2} , $$ (eq-gaussian-profile)
+# $$ \varphi(h) = \min_x F(x, h) = \tfrac12 \sum_\xi
+#    \frac{\sigma^2\, |\hat y(\xi)|^2}{|\hat h(\xi)|^2\, S(\xi) + n\sigma^2} , $$ (eq-gaussian-profile)
 #
 # up to a constant. Each term is least where $|\hat h| = 1$, its largest
 # value: the identity wins, at every frequency, whatever $y$ is.
@@ -161,7 +161,7 @@ plot_curves(
 # :::{prf:proposition}
 # :label: prop-semigroup
 #
-# Let $q$ be convex and the same for all periodic translates of an image, and
+# Let $U$ be convex and the same for all periodic translates of an image, and
 # let $h_{\theta'} = h_\theta * g$ with $g$ in the simplex for
 # $\theta' > \theta$, as for Gaussians. Then
 # $\varphi(\theta) = \min_x F(x, h_\theta)$ does not fall: it has no strict
@@ -169,24 +169,24 @@ plot_curves(
 # :::
 #
 # :::{prf:proof}
-# $g * x$ is a mean of translates of $x$, so $q(g * x) \le q(x)$ by Jensen's
+# $g * x$ is a mean of translates of $x$, so $U(g * x) \le U(x)$ by Jensen's
 # inequality. If $x'$ is best for $\theta'$, then $F(g * x', h_\theta) =
-# \tfrac12\lVert h_{\theta'} * x' - y\rVert^2 + \sigma^2 q(g * x') \le
+# \tfrac12\lVert h_{\theta'} * x' - y\rVert^2 + \sigma^2 U(g * x') \le
 # F(x', h_{\theta'})$; hence $\varphi(\theta) \le \varphi(\theta')$.
 # :::
 #
-# Total variation is such a $q$, the potential of a diffusion model is not.
-# The curve of the latter needs no value of $q$: for the best images $x_k$ at
-# neighbours $\theta_k$, with the data term
+# Total variation is such a $U$, the potential of a diffusion model is not.
+# The curve of the latter needs no value of $U$: for the best images $x_j$ at
+# neighbours $\theta_j$, with the data term
 # $E(x, \theta) = \tfrac12\lVert h_\theta * x - y\rVert^2$,
 #
 # $$ \begin{aligned}
-#    E(x_{k+1}, \theta_{k+1}) - E(x_{k+1}, \theta_k)
-#    &\le \varphi(\theta_{k+1}) - \varphi(\theta_k) \\
-#    &\le E(x_k, \theta_{k+1}) - E(x_k, \theta_k) ,
+#    E(x_{j+1}, \theta_{j+1}) - E(x_{j+1}, \theta_j)
+#    &\le \varphi(\theta_{j+1}) - \varphi(\theta_j) \\
+#    &\le E(x_j, \theta_{j+1}) - E(x_j, \theta_j) ,
 #    \end{aligned} $$ (eq-profile-bounds)
 #
-# since $q$ cancels (`profile`).
+# since $U$ cancels (`profile`).
 
 
 # %% tags=["hide-input"]
@@ -227,22 +227,24 @@ plot_curves(
 # :::{prf:theorem} A favourable minimum
 # :label: thm-favourable
 #
-# Let $\bar x$ be a critical point of $q$, with the Hessian
-# $Q = \nabla^2 q(\bar x) \succeq 0$; $h_\theta$ smooth around $\bar\theta$;
+# Let $\bar x$ be a critical point of $U$, with the Hessian
+# $Q = \nabla^2 U(\bar x) \succeq 0$; $U$ and $h_\theta$ three times continuously
+# differentiable around $\bar x$ and $\bar\theta$ (with two derivatives the last
+# term is $o(\lVert w\rVert)$: {doc}`E10d <../book/errata>`);
 # $H$ the convolution with $h_{\bar\theta}$ and $J$ the derivative of
 # $\theta \mapsto h_\theta * \bar x$. If $J$ is injective, and $H dx + J d\theta = 0$,
-# $Q\, dx = 0$ only for $dx = 0$, $d\theta = 0$, then for every small $b$ the objective for
-# $y = h_{\bar\theta} * \bar x + b$ has exactly one local minimum near
+# $Q\, dx = 0$ only for $dx = 0$, $d\theta = 0$, then for every small $w$ the objective for
+# $y = h_{\bar\theta} * \bar x + w$ has exactly one local minimum near
 # $(\bar x, \bar\theta)$, at
 #
 # $$ \begin{pmatrix} dx \\ d\theta \end{pmatrix} =
 #    \begin{pmatrix} H^\top H + \sigma^2 Q & H^\top J \\
 #    J^\top H & J^\top J \end{pmatrix}^{-1}
-#    \begin{pmatrix} H^\top b \\ J^\top b \end{pmatrix} + O(\lVert b\rVert^2) . $$ (eq-response)
+#    \begin{pmatrix} H^\top w \\ J^\top w \end{pmatrix} + O(\lVert w\rVert^2) . $$ (eq-response)
 # :::
 #
 # :::{prf:proof}
-# For $b = 0$ the pair is critical, and the matrix is the Hessian of $F$
+# For $w = 0$ the pair is critical, and the matrix is the Hessian of $F$
 # there: the second derivative of $h_\theta$ meets the residual, which is 0.
 # Its quadratic form is $\lVert H dx + J d\theta\rVert^2 +
 # \sigma^2 \langle dx, Q\, dx\rangle \ge 0$, and zero only if both terms are.
@@ -251,9 +253,11 @@ plot_curves(
 # the Hessian stays positive, with this derivative.
 # :::
 #
-# For convex $q$ as above it says nothing: their critical points are
-# constants, no kernel changes a constant, and $J = 0$
-# ({doc}`E7 <../book/errata>`). And it needs the right parameters: with
+# For convex $U$ as above it says nothing: $U$ is constant between translates of
+# a minimiser, so $Q$ vanishes along their differences, and $H$ maps these
+# directions onto themselves or not injectively; $J\,d\theta$ is one of them
+# ({doc}`E7 <../book/errata>`). For total variation all critical points are
+# constants, which no kernel changes, and $J = 0$. And it needs the right parameters: with
 # $h = P(\theta)$, $P$ the projection on the simplex, adding a constant to
 # $\theta$ changes nothing, so $J$ is never injective
 # ({doc}`E6 <../book/errata>`). Take $h = \bar h + B c$ with $B$ a basis of
@@ -300,7 +304,7 @@ for size in (1e-2, 1e-3, 1e-4):
 # :label: ex-kernel-gradient
 #
 # For periodic signals of length $n$ and three taps $h(-1), h(0), h(1)$,
-# $(h * x)(p) = \sum_t h(t)\, x(p - t)$. Return the gradient of
+# $(h * x)(i) = \sum_t h(t)\, x(i - t)$. Return the gradient of
 # $\tfrac12\lVert h * x - y\rVert^2$ with respect to the taps.
 # :::
 
@@ -344,7 +348,7 @@ check_slope_through_projection(slope)
 # %% [markdown]
 # :::{solution} ex-through-projection
 #
-# On the support $S$ the derivative of $P$ is $I - \mathbf 1\mathbf 1^\top/|S|$, elsewhere 0: a
+# On the support $\Omega$ the derivative of $P$ is $I - \mathbf 1\mathbf 1^\top/|\Omega|$, elsewhere 0: a
 # tap at 0 receives no gradient and never returns. After a projected step it
 # may.
 # :::
@@ -359,7 +363,7 @@ check_slope_through_projection(slope)
 #    + \frac{\sigma^2}{2 s^2} \lVert u - D(x, s)\rVert^2 , $$ (eq-proximal-blind)
 #
 # a division in Fourier. Its fixed points are those of gradient descent,
-# $\nabla F = 0$: the denoiser $D$ plays the part of a step on $q$ of length
+# $\nabla F = 0$: the denoiser $D$ plays the part of a step on $U$ of length
 # $s^2$. Add momentum, and several steps on the kernel, which cost no
 # evaluation of the denoiser. Against the published iteration (ten gradient
 # steps on the image for one on the kernel, a restart every 100), on four
@@ -728,7 +732,7 @@ assert gain_of["kernel_steps_1"] < gain_of["stages"] - 2
 #
 # * A kernel of your own: `coarse_to_fine(denoiser, y, 21, stages, sigma=...)`
 #   takes any odd size that holds it.
-# * Start from the flat kernel, $1/K^2$ at each of the $K^2$ taps
-#   ({doc}`E8 <../book/errata>`), on a noise level of your own.
+# * Start from the flat kernel, $1/K^2$ at each of the $K^2$ taps, on a noise
+#   level of your own.
 # * A ridge of 0.1 lets the *narrow* start escape for some portraits: for
 #   which kernels?
