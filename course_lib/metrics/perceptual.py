@@ -10,12 +10,14 @@ from functools import cache
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from course_lib.metrics.feature_networks import ARCHITECTURES, Features, features, random_weights
 from course_lib.metrics.fetched import NotFetched, weights_path
 from course_lib.metrics.images import check_channels, check_images, image_pair
+from course_lib.project import CourseError
 
 RANDOM_SEED = 0
 PIECE = 8  # images at a time: at 256 x 256 pixels each needs 0.1 GB in VGG16
@@ -90,6 +92,11 @@ def _check(net: str, name: str, estimate: Tensor, truth: Tensor) -> None:
     if net not in ARCHITECTURES:
         raise ValueError(f"{name}: expected net to be one of {sorted(ARCHITECTURES)}, got {net!r}.")
     image_pair(name, estimate, truth)
+    if (estimate.dtype, estimate.device) != (truth.dtype, truth.device):
+        raise ValueError(
+            f"{name}: the estimate is {estimate.dtype} on {estimate.device}, the truth "
+            f"{truth.dtype} on {truth.device}; they must agree. Use truth.to(estimate)."
+        )
     _check_size(net, name, estimate)
 
 
@@ -140,7 +147,13 @@ def _read(
     path: str, _written: int, dtype: torch.dtype, device: torch.device
 ) -> Mapping[str, Tensor]:
     """A file of weights, read again only if it is written anew."""
-    return {name: value.to(device, dtype) for name, value in load_file(path).items()}
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CourseError(
+            f"{path} is damaged ({error}). Delete it and run `course fetch perceptual`."
+        ) from error
+    return {name: value.to(device, dtype) for name, value in weights.items()}
 
 
 @cache

