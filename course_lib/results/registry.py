@@ -85,16 +85,27 @@ def compute(chosen: Experiment, budget: str) -> list[Result]:
 
 
 def on_bundled(chosen: Experiment) -> list[Result]:
-    """The numbers of an experiment at the class budget, named "bundled_...", for its test."""
-    return [replace(r, name=f"{BUNDLED}{r.name}") for r in _stamped(chosen, "class")]
+    """The numbers of an experiment at the class budget, named "bundled_...", for its test.
+
+    Their command is that of the full numbers, which stores both.
+    """
+    command = command_of(chosen, "full")
+    return [
+        replace(r, name=f"{BUNDLED}{r.name}", command=command) for r in _stamped(chosen, "class")
+    ]
+
+
+def command_of(chosen: Experiment, budget: str) -> str:
+    """The command that stores the numbers of an experiment at a budget."""
+    prefix = "" if budget == "full" else f"COURSE_BUDGET={budget} "
+    return f"{prefix}course results {chosen.chapter} --store"
 
 
 def _stamped(chosen: Experiment, budget: str) -> list[Result]:
-    prefix = "" if budget == "full" else f"COURSE_BUDGET={budget} "
     provenance = {
         "experiment": chosen.name,
         "budget": budget,
-        "command": f"{prefix}course results {chosen.chapter} --store",
+        "command": command_of(chosen, budget),
         "machine": machine(),
     }
     return [replace(result, **provenance) for result in chosen.run(budget)]

@@ -42,7 +42,9 @@ def test_a_cheap_experiment_on_photographs_adds_numbers_that_a_test_recomputes()
     (chosen,) = experiments("98_nowhere")
     found = {(r.name, r.budget): r.value for r in compute(chosen, "full")}
     assert found == {("level", "full"): 2.0, ("bundled_level", "class"): 1.0}
-    assert [r.value for r in on_bundled(chosen)] == [1.0]
+    (bundled,) = on_bundled(chosen)
+    assert bundled.value == 1.0
+    assert bundled.command == "course results 98_nowhere --store"  # which stores both
 
 
 def test_missing_photographs_are_refused_before_any_work(monkeypatch, tmp_path):
