@@ -70,6 +70,19 @@ def means(
     ]
 
 
+def with_intervals(found: Mapping[str, Found]) -> dict[str, Found]:
+    """Each entry, and as "half_key" half the width of the 95 % interval for its mean.
+
+    Args:
+        found: key -> values (n,) of independent images, n >= 2; unit; tolerance.
+    """
+    halves: dict[str, Found] = {}
+    for key, (values, unit, _) in found.items():
+        if isinstance(values, Tensor) and values.numel() > 1:
+            halves[f"half_{key}"] = mean_half_width(values.double()), unit, None
+    return {**found, **halves}
+
+
 def perceptual(
     estimate: Tensor, truth: Tensor, budget: str, *, tolerance: float = 0.005
 ) -> dict[str, Found]:
