@@ -1,5 +1,6 @@
 """Characters of drawn plates in chapter 12, beside their posterior and beside the truth."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -163,7 +164,8 @@ def calibration(p: Tensor, truth: Tensor, name: str, data: str) -> list[Result]:
     """
     results = []
     right = torch.nn.functional.one_hot(truth, p.shape[1]).double()
-    for place, (stated, happened, count) in enumerate(calibration_bins(p, truth)):
+    for stated, happened, count in calibration_bins(p, truth):
+        place = math.ceil(5 * stated) - 1  # of the fifth (place / 5, (place + 1) / 5]
         found: dict[str, Found] = {
             "stated": (stated, "", 0.1),
             "happened": (happened, "", 0.2),

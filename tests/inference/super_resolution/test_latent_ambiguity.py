@@ -8,6 +8,7 @@ from course_lib.inference import (
     expected_consistency,
     latent_ambiguity,
 )
+from course_lib.inference.super_resolution import draw_latents
 from course_lib.rng import generator_from
 
 MANY = 20_000
@@ -40,6 +41,39 @@ def test_consistency_of_the_optimal_encoder_is_the_ambiguity_of_the_latents(line
         unknown = unknown + (1 - 0.5**2) * aliases @ aliases.T
     trace = (linear.matrix @ unknown @ linear.matrix.T).trace()
     assert found < (2 * trace / 16).sqrt()
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_equality_needs_measurements_of_the_model(linear, k, contrast):
+    """E |A x' - y|^2 for y of covariance c^2 S, in closed form; equal to 2 tr U for c = 1 alone.
+
+    With S = Cov(y) under the model, U = A Cov(x | z_<k) A^T and K = S - U, a draw has
+    E[A x' | y] = K S^-1 y and Cov(A x' | y) = S - K S^-1 K. So the mean square is
+    c^2 tr (U S^-1 U) + tr (S - K S^-1 K), which for c = 1 is 2 tr U.
+    """
+    x = linear.images(MANY, generator_from(1))
+    y = contrast * linear.op.A(x)
+    told = draw_latents(linear.hvae, linear.encoder(k), y, generator=generator_from(2))
+    residual = linear.op.A(draw_images(linear.hvae, told, generator=generator_from(3))) - y
+    found = residual.flatten(1).square().sum(1).mean()
+    matrix = linear.matrix
+    unknown = linear.noise  # covariance of x given z_<k
+    if k == 1:
+        aliases = linear.hvae.decoder.dec_blocks[1].synthesis
+        unknown = unknown + (1 - 0.5**2) * aliases @ aliases.T
+    of_image = linear.synthesis @ linear.prior @ linear.synthesis.T + linear.noise
+    s, u = matrix @ of_image @ matrix.T, matrix @ unknown @ matrix.T
+    inverse = torch.linalg.inv(s)
+    spread = s - (s - u) @ inverse @ (s - u)
+    expected = contrast**2 * (u @ inverse @ u).trace() + spread.trace()
+    # 16 squares have a relative deviation of at most sqrt(2): 4 standard errors of 20,000 images.
+    assert found / expected == pytest.approx(1, abs=0.04)
+    ratio = expected / (2 * u.trace())
+    if contrast == 1:
+        assert ratio == pytest.approx(1, abs=1e-10)
+    else:
+        assert ratio > 1.5 if contrast > 1 else ratio < 0.9
 
 
 def test_ambiguity_falls_with_the_number_of_groups(linear, generator):
