@@ -844,10 +844,11 @@ plot_curves(
 # two differ by {glue:text}`read_reader_brute_x16:.2f` ±
 # {glue:text}`read_half_reader_brute_x16:.2f` in total variation, while two
 # halves of the brute force differ by {glue:text}`read_brute_halves_x16:.2f` ±
-# {glue:text}`read_half_brute_halves_x16:.2f` among themselves. So their difference is no larger than the
-# error of brute force explains. And the reader passes the third test at
-# both (below). These are the reasons to measure distances to
-# the reader; they do not prove that it is exact. With noise no
+# {glue:text}`read_half_brute_halves_x16:.2f` among themselves. The
+# error of the whole brute force is about half of the latter, because each half has
+# twice its variance. So the reader is not exact either. It passes the third test
+# at both resolutions (below), and we measure distances to it with this
+# reservation. With noise no
 # projection is made, because it would copy the noise.
 
 # %%
@@ -921,10 +922,12 @@ results.table(
 # draws agree with each other about as often as with the truth: both intervals of
 # the difference contain zero, for the draws and for the reader. But the draws
 # are farther from the reader's distribution than a perfect sampler, by more
-# than the interval at both resolutions. They pass a test of
-# calibration and are less informed than they could be: at x8 a draw is
-# right less often than the reader's probability of the truth says, by
-# {glue:text}`read_right_lead_x8:+.3f` ± {glue:text}`read_half_right_lead_x8:.3f`.
+# than the interval at both resolutions. At
+# x16 the difference is smaller than the error of the reader itself and proves
+# nothing. At x8 a draw is right less often than the reader's probability of the
+# truth says, by {glue:text}`read_right_lead_x8:+.3f` ±
+# {glue:text}`read_half_right_lead_x8:.3f`: there the draws pass a test of
+# calibration, and know less than the measurement tells.
 #
 # Calibrated draws show a character in a share $f$ of the draws where it
 # is true in a share $f$ of the cases:
