@@ -394,8 +394,7 @@ show_images(torch.cat(cells), ["y", *[""] * 16, "truth"], columns=6)
 # %% tags=["nbval-check-output"]
 op = bicubic_downsampling((1, 64, 64), 16)
 gap = (op.A(drawn[16]) - small[16]).abs().max()
-print("all sixteen reduce to y, to a thousandth of a grey level:")
-print(bool(255 * gap < 1e-3))
+print("16 draws reduce to y within 0.001 grey levels:", bool(255 * gap < 1e-3))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same face at 1/4, 1/8 and 1/16 of its resolution, four draws, and the standard deviation over sixteen draws, times five.", "name": "fig-three-factors"}, "image": {"alt": "Three rows: with fewer pixels the portraits drawn differ more, and the map of standard deviation becomes brighter."}}
 cells, names = [], []

@@ -27,7 +27,7 @@ UNITS = {  # of a score, and the tolerance of its mean
     "lpips": ("", 0.01),
     "lr_psnr": ("dB", 0.5),
     "brisque": ("", 1.0),
-    "apd": ("1e-4", 3.0),
+    "apd": ("1e-4", 1.0),
     "apd_lpips": ("1e-3", 5.0),
     "psnr_mean": ("dB", 0.3),
 }
@@ -240,7 +240,7 @@ def projection_gains(label: str, drawn: Tensor, projected: Tensor, x: Tensor) ->
     )
     gain = 10 * (before / after).log10()
     found: dict[str, Found] = {
-        **with_intervals({"gain": (gain.mean(0), "dB", 0.2)}),
+        **with_intervals({"gain": (gain.mean(0), "dB", 0.02)}),
         "least_gain": (gain.min().item(), "dB", None),
         "lost": (gain < 0, "of samples", 0.0),
         "pythagoras": (((after + moved - before).abs() / before).max(), "relative", None),
