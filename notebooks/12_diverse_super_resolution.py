@@ -743,7 +743,8 @@ results.table(
 #   The true portraits have {glue:text}`brisque_truth:.1f` ±
 #   {glue:text}`brisque_half_truth:.1f`, less than the hierarchy at every factor (by
 #   {glue:text}`brisque_over_truth_x4:.1f` ± {glue:text}`brisque_half_over_truth_x4:.1f`
-#   at x4), so on these rendered heads the score puts the truth first.
+#   at x4). So on these rendered heads the score puts the truth before the
+#   hierarchy; the flow was not compared with the truth.
 # - *Diversity.* The flow's draws differ more at x4 and x8. At x16 they differ
 #   more in LPIPS, and no difference is found in the mean square. Bicubic
 #   interpolation and the regression return one image, and the diversity of
