@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from course_lib.data.views import Halved
@@ -86,11 +86,15 @@ STAGES = {
 STAGE_STEPS = {9: FAST, 13: replace(FAST, n_kernel=5)}
 GAIN, SIMILARITY = 3.0, 0.85  # a pair with both, or more, is counted as a success
 DIRAC = 0.5  # a kernel with more than this on one tap is counted as a Dirac, wherever it stands
-MATTERS = 0.085  # tolerance of a share of 24 pairs: two of them
+ONE_PAIR = 0.05  # tolerance of a share of 24 pairs: one of them
 # Of Algorithm 1: what is not printed was chosen on tuning images of all three worlds.
 PUBLISHED_INNER, PUBLISHED_LEVEL = 1, LEVEL
-PUBLISHED_OUTER = {9: 300, 13: 300}  # outer iterations with the best images
-PUBLISHED_MARKS = {9: (100, 300, 600, 1000, 1500, 2100), 13: (100, 300, 600)}
+PUBLISHED_OUTER = 300  # outer iterations with the best images
+PUBLISHED_MARKS = {  # outer iterations after which it is scored; the source shows 2100 to 4300
+    "portraits": (100, 300, 600, 1000, 1500, 2100),
+    "plates": (100, 300),
+    "photos": (100, 300),
+}
 WIDTHS = (0.2, 0.35, 0.5, 0.64, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)  # pixels, of a Gaussian start
 TV_EPS = 0.01
 TV_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # sigma^2 lam, of which the best on other images is taken
@@ -167,7 +171,9 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
     values = {
         "psnr_blurred": (before, "dB", 0.05),
         "psnr_known": (bound, "dB", 0.3),
-        "gains_known": (bound - before >= GAIN, "", MATTERS),
+        "gain_known": (bound - before, "dB", 0.3),
+        "gain_half_known": (mean_half_width(bound - before), "dB", None),
+        "gains_known": (bound - before >= GAIN, "", ONE_PAIR),
         "similarity_known": (kernel_similarity(kernels, pairs.kernel), "", 0.03),
         "largest_tap": (pairs.kernel.amax(), "", 1e-5),
     }
@@ -178,7 +184,7 @@ def table(world: str, n: int, side: int, budget: str) -> list[Result]:
         values = scored(pairs, solution)
         if name != "stages":
             lead = reference - score(pairs, solution)[0]
-            values["lead"] = lead, "dB", 0.5
+            values["lead"] = lead, "dB", 0.35
             values["lead_half"] = mean_half_width(lead), "dB", None
         results += means(values, f"{{}}_{name}_{world}", data, n, 11)
         if name == "stages":
@@ -199,22 +205,22 @@ def scored(pairs: Pairs, found: BlindSolution) -> dict[str, Found]:
     side = found.kernel.shape[-1]
     return {
         "psnr": (db, "dB", 0.5),
-        "gain": (gain, "dB", 0.5),
+        "gain": (gain, "dB", 0.35),
         "gain_half": (mean_half_width(gain), "dB", None),
         "gain_median": (gain.median(), "dB", None),
         "gain_least": (gain.amin(), "dB", None),
         "similarity": (similarity, "", 0.03),
         "similarity_half": (mean_half_width(similarity), "", None),
         "similarity_least": (similarity.amin(), "", None),
-        "gains": (gain >= GAIN, "", MATTERS),
-        "similar": (good, "", MATTERS),
-        "succeeds": ((gain >= GAIN) & good, "", MATTERS),
-        "diracs": (found.kernel.flatten(1).amax(1) > DIRAC, "", MATTERS),
+        "gains": (gain >= GAIN, "", ONE_PAIR),
+        "similar": (good, "", ONE_PAIR),
+        "succeeds": ((gain >= GAIN) & good, "", ONE_PAIR),
+        "diracs": (found.kernel.flatten(1).amax(1) > DIRAC, "", None),
         "centre": (found.kernel[:, 0, side // 2, side // 2], "", 0.05),
     }
 
 
-def share_interval(values: Float[Tensor, " b"]) -> dict[str, Found]:
+def share_interval(values: Bool[Tensor, " b"]) -> dict[str, Found]:
     """The ends of the 95 % interval of a share."""
     low, high = proportion_interval(int(values.sum()), len(values))
     return {"low": (low, "", None), "high": (high, "", None)}
@@ -342,8 +348,8 @@ def published_photos(budget: str) -> list[Result]:
 def published(world: str, n: int, side: int, budget: str) -> list[Result]:
     """Scores of Algorithm 1 along its way, and how far it is behind the stages."""
     denoiser, pairs = network(world), blurred_pairs(world, n, side, budget=budget)
-    marks = (2, 4) if budget == "smoke" else PUBLISHED_MARKS[side]
-    marks = marks if budget == "full" else marks[:3]
+    marks = (2, 4) if budget == "smoke" else PUBLISHED_MARKS[world]
+    marks = marks if budget == "full" else marks[:2]
     data, results = described(world, pairs), []
     ours = in_stages(denoiser, pairs.y, side, budget=budget)
     reference, _ = score(pairs, ours)
@@ -361,12 +367,12 @@ def published(world: str, n: int, side: int, budget: str) -> list[Result]:
         for mark in found.snapshots:
             at = replace(found, x=mark.x, kernel=mark.kernel)
             values = scored(pairs, at)
-            if mark.iteration not in (PUBLISHED_OUTER[side], marks[-1]):
+            if mark.iteration not in (PUBLISHED_OUTER, marks[-1]):
                 values = {key: values[key] for key in ("gain", "gain_half", "similarity")}
             else:
                 lead = reference - score(pairs, at)[0]
                 largest = mark.kernel.flatten(1).amax(1)
-                values["lead"] = lead, "dB", 0.5
+                values["lead"] = lead, "dB", 0.35
                 values["lead_half"] = mean_half_width(lead), "dB", None
                 values["largest"] = largest, "largest tap", 0.05
                 ends = share_interval(largest > DIRAC)
@@ -381,7 +387,9 @@ def widths(budget: str) -> list[Result]:
     """The answer from Gaussian starts of many widths, by the fast alternation."""
     n = {"smoke": 4, "class": 8, "full": 24}[budget]
     denoiser, pairs = network("portraits"), blurred_pairs("portraits", n)
-    data, results = described("portraits", pairs), []
+    data = described("portraits", pairs)
+    tap = published_start("narrow", 9).amax()
+    results = means({"largest_start": (tap, "largest tap", 1e-5)}, "{}", data, 1, None)
     stage = Stage(LEVEL, n_outer=5 if budget == "smoke" else TURNS[9])
     for width in WIDTHS if budget == "full" else WIDTHS[::4]:
         start = gaussian_kernel(width, 9)
@@ -399,9 +407,9 @@ def widths(budget: str) -> list[Result]:
 @experiment(CHAPTER)
 def speed(budget: str) -> list[Result]:
     """The same minimisation by plain and by fast steps: objectives, evaluations of the denoiser."""
-    n, outer = {"smoke": (2, 4), "class": (4, 60), "full": (24, PUBLISHED_OUTER[9])}[budget]
+    n, outer = {"smoke": (2, 4), "class": (4, 60), "full": (24, PUBLISHED_OUTER)}[budget]
     denoiser, pairs = network("portraits"), blurred_pairs("portraits", n)
-    data, results = described("portraits", pairs), []
+    data, results, measured = described("portraits", pairs), [], {}
     runs = {
         "published": (outer, published_algorithm(PUBLISHED_INNER), published_start("flat", 9)),
         "fast": (TURNS[9], FAST, "flat"),
@@ -418,9 +426,20 @@ def speed(budget: str) -> list[Result]:
             "objective": (level, "", None),
             "objective_half": (mean_half_width(level), "", None),
             "psnr": (db, "dB", 0.5),
+            "psnr_half": (mean_half_width(db), "dB", None),
             "similarity": (similarity, "", 0.03),
+            "similarity_half": (mean_half_width(similarity), "", None),
             "evaluations": (found.evaluations, "", 0.0),
         }
+        measured[name] = level, db, similarity
+        results += means(values, f"{{}}_{name}", data, n, 11)
+    for name in ("published", "fast_long"):
+        values = {}
+        for key, fast, other in zip(
+            ("objective", "psnr", "similarity"), measured["fast"], measured[name], strict=True
+        ):
+            values[f"{key}_lead"] = other - fast, "", None
+            values[f"{key}_lead_half"] = mean_half_width(other - fast), "", None
         results += means(values, f"{{}}_{name}", data, n, 11)
     return results
 
@@ -456,7 +475,7 @@ VARIANTS: dict[str, tuple[dict[str, float], Alternation]] = {
 @experiment(CHAPTER)
 def sensitivity(budget: str) -> list[Result]:
     """One choice changed at a time: noise, size of the kernel, and the settings."""
-    n = {"smoke": 4, "class": 4, "full": 24}[budget]
+    n = {"smoke": 4, "class": 4, "full": 12}[budget]
     denoiser, results = network("portraits"), []
     pairs, stages = blurred_pairs("portraits", n), STAGES[9]
     if budget == "smoke":
@@ -509,13 +528,12 @@ def scaled(stages: tuple[Stage, ...], factors: dict[str, float]) -> tuple[Stage,
 @experiment(CHAPTER)
 def stability(budget: str) -> list[Result]:
     """The conditions of Theorem 1, by dense algebra, at the truth and where the algorithm ends."""
-    n, outer = {"smoke": (2, 2), "class": (2, 200), "full": (4, 200)}[budget]
+    n, outer = {"smoke": (2, 2), "class": (2, 200), "full": (2, 200)}[budget]
     denoiser, pairs = network("portraits"), blurred_pairs("portraits", n)
     q, data, results = DenoiserPotential(denoiser, LEVEL), f"{n} portraits, 32 x 32", []
     options = {"sigma": SIGMA, "alternation": FAST}
     ends = {
         "stages": (*STAGES[9][:-1], Stage(LEVEL, 0.0, outer)),
-        "no_ridge": (Stage(LEVEL, 0.0, outer),),
         "narrow": (Stage(LEVEL, 0.0, outer),),
     }
     at = {"truth": (pairs.x, pairs.kernel)}
@@ -523,6 +541,8 @@ def stability(budget: str) -> list[Result]:
         start: Init = "narrow" if name == "narrow" else "wide"
         found = coarse_to_fine(denoiser, pairs.y, 9, stages, start, **options)
         at[name] = found.x, found.kernel
+    if budget == "smoke":
+        at = {"truth": at["truth"]}
     for name, (x, kernel) in at.items():
         scale = KernelObjective(x, pairs.y, (9, 9)).lipschitz.sqrt()
         measured = []
