@@ -12,6 +12,7 @@ from course_lib.data.worlds import load_world
 from course_lib.metrics import lpips, mean_half_width, psnr
 from course_lib.metrics.fetched import weights_path
 from course_lib.models import read_card
+from course_lib.operators import Inpainting
 from course_lib.results import Result
 
 _BUNDLED = {"smoke": (2, 64), "class": (4, 128), "full": (len(TEST_PHOTOS), 256)}
@@ -123,19 +124,54 @@ def scores(
         tolerance: of a mean in dB; that of LPIPS is a fifteenth of it.
 
     Returns:
-        For each method "psnr_method" and "lpips_method", and except for `over` "gain_method" with
-        "gain_half_method", half the width of its 95 % interval: entries of what `means` takes.
+        Entries of what `means` takes: for each method "psnr_method" and "lpips_method", and except
+        for `over` the differences "gain_method" and "lpips_gain_method", with half the widths of
+        their 95 % intervals, "gain_half_method" and "lpips_gain_half_method".
     """
     found: dict[str, Found] = {}
-    reference = psnr(estimates[over], truth)
+    values = {method: {"psnr": psnr(x, truth)} for method, x in estimates.items()}
     for method, x in estimates.items():
-        found[f"psnr_{method}"] = psnr(x, truth), "dB", tolerance
+        for key, (seen, *_) in perceptual(x, truth, budget).items():
+            values[method][key] = torch.as_tensor(seen)
+    small = {"psnr": ("dB", tolerance), "lpips": ("", tolerance / 15)}
+    for method, kinds in values.items():
+        for kind, value in kinds.items():
+            unit, allowed = small[kind]
+            gain = value - values[over][kind]
+            words = "gain" if kind == "psnr" else f"{kind}_gain"
+            found[f"{kind}_{method}"] = value, unit, allowed
+            if method != over:
+                found[f"{words}_{method}"] = gain, unit, allowed
+                found[f"{words}_half_{method}"] = mean_half_width(gain), unit, None
+    return found
+
+
+def scores_in_hole(
+    estimates: Mapping[str, Tensor], truth: Tensor, op: Inpainting, *, over: str
+) -> dict[str, Found]:
+    """PSNR over the pixels that nobody measured, and its difference from one method's.
+
+    Args:
+        estimates, truth, over: as in `scores`.
+        op: inpainting of a rectangle.
+
+    Returns:
+        "inside_method", "inside_gain_method" and "inside_gain_half_method", as in `scores`.
+    """
+    lost = (op.mask == 0).expand(truth.shape[-3:])[0]
+    rows, columns = lost.any(1), lost.any(0)
+
+    def inside(x: Tensor) -> Tensor:
+        return psnr(x[..., rows, :][..., columns], truth[..., rows, :][..., columns])
+
+    found: dict[str, Found] = {}
+    reference = inside(estimates[over])
+    for method, x in estimates.items():
+        found[f"inside_{method}"] = inside(x), "dB", 0.3
         if method != over:
-            gain = psnr(x, truth) - reference
-            found[f"gain_{method}"] = gain, "dB", tolerance
-            found[f"gain_half_{method}"] = mean_half_width(gain), "dB", None
-        seen = perceptual(x, truth, budget, tolerance=tolerance / 15)
-        found |= {f"{key}_{method}": value for key, value in seen.items()}
+            gain = inside(x) - reference
+            found[f"inside_gain_{method}"] = gain, "dB", 0.3
+            found[f"inside_gain_half_{method}"] = mean_half_width(gain), "dB", None
     return found
 
 
