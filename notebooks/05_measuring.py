@@ -34,7 +34,7 @@ from course_lib.exercises import (
     check_equal_error,
 )
 from course_lib.experiments.measuring import equally_wrong
-from course_lib.fourier import leave_one_out_spectrum
+from course_lib.fourier import leave_one_out_spectrum, spectral_mean
 from course_lib.metrics import (
     average_pairwise_distance,
     coverage_curve,
@@ -272,7 +272,8 @@ ts = torch.linspace(0, 1, 11)
 
 
 def distance(spectrum):
-    return (spectrum.sqrt() - S.sqrt()).square().mean().sqrt() / 192
+    gap = (spectrum.sqrt() - S.sqrt()).square()
+    return spectral_mean(gap, (192, 192)).mean().sqrt() / 192
 
 
 far = distance(S - V)
