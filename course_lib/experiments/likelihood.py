@@ -53,6 +53,8 @@ FAMILIES: dict[str, Callable[..., Tensor]] = {
 }
 THETAS = (0.0, 0.4, 1.2, 2.4)  # in pixels; at 0 every kernel is the identity
 FEW_THETAS = (0.0, 1.2, 2.4)
+WIDEST = (0.0, 2.4)
+N_IMAGES = {"photos": 20, "plates": 30, "portraits": 50}  # most where images disagree
 TV_EPS = 1e-3  # small against the differences in an image
 
 Potential = Callable[[Tensor], Tensor]  # images (B, C, H, W) to nats (B,)
@@ -102,13 +104,15 @@ def blur(world: str, budget: str) -> list[Result]:
 
     The image is dequantised before the blur, and nothing is added after it.
     """
-    return changes_of_families(world, budget, Condition(), stride=4, thetas=THETAS)
+    return changes_of_families(
+        world, budget, Condition(), n=N_IMAGES[world], thetas=THETAS, stride=4
+    )
 
 
 @of_each_world
 def noisy_blur(world: str, budget: str) -> list[Result]:
     """q(h * x + w) - q(x + w): is a blurred and noisy image likelier than a noisy one?"""
-    return changes_of_families(world, budget, Condition(after=SIGMA), label="noisy_")
+    return changes_of_families(world, budget, Condition(after=SIGMA), n=10, label="noisy_")
 
 
 def changes_of_families(
@@ -116,12 +120,20 @@ def changes_of_families(
     budget: str,
     condition: Condition,
     *,
+    n: int,
     thetas: tuple[float, ...] = FEW_THETAS,
     stride: int = 1,
     label: str = "",
 ) -> list[Result]:
-    """Changes of the potential under the four families, with stride^2 probes for each image."""
-    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES), "full": (50, NODES)}[budget]
+    """Changes of the potential under the four families.
+
+    Args:
+        n: number of images at the full budget.
+        thetas: widths.
+        stride: of the sublattices of the probes, stride^2 for each image.
+        label: what the names of the results begin with.
+    """
+    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES)}.get(budget, (n, NODES))
     x = dequantised(held_out(world, n, budget))
     q = model_potential(network(world), x, condition, stride=stride, nodes=nodes)
     before, results = q(x), []
@@ -139,7 +151,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
     Spreads over probes are those of one image; a mean over n images has 1 / sqrt(n) of them, since
     each image has probes of its own.
     """
-    n, n_probes, thetas = {"smoke": (2, 2, (0.0, 1.0))}.get(budget, (6, 16, FEW_THETAS))
+    n, n_probes, thetas = {"smoke": (2, 2, (0.0, 1.0))}.get(budget, (2, 16, FEW_THETAS))
     model, originals, results = network(world), held_out(world, n, budget), []
     x = dequantised(originals)
     size, data = x[0].numel(), f"held-out {world}, blurred by Gaussians of {thetas[1:]} pixels"
@@ -191,7 +203,7 @@ def accuracy(world: str, budget: str) -> list[Result]:
 @of_each_world
 def conditions(world: str, budget: str) -> list[Result]:
     """Blur by a Gaussian under other conditions: noise levels, noise in x, noise after, a seam."""
-    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, FEW_THETAS)}.get(budget, (20, FEW_THETAS))
+    n, thetas = {"smoke": (2, (0.0, 1.0)), "class": (4, WIDEST)}.get(budget, (10, WIDEST))
     nodes = GaussLegendre(3) if budget == "smoke" else NODES
     model, x, results = network(world), dequantised(held_out(world, n, budget)), []
     for name, condition in CONDITIONS.items():
@@ -224,7 +236,7 @@ def ranking(world: str, budget: str) -> list[Result]:
     All images have the same noise, of the level of the density. Intervals are those of the
     difference from the image itself, for images of other worlds of two independent means.
     """
-    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES)}.get(budget, (30, NODES))
+    n, nodes = {"smoke": (2, GaussLegendre(3)), "class": (4, NODES)}.get(budget, (10, NODES))
     model, results, own = network(world), [], held_out(world, n, budget)
     images = altered(own)
     images |= {name: held_out(name, n, budget) for name in WORLDS if name != world}
