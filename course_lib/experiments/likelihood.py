@@ -428,7 +428,7 @@ def summary(
     n, unit, found = change.shape[1], "nats per dimension", {}
     for theta, values in zip(thetas[1:], change[1:], strict=True):
         found |= {
-            f"change_{label}_{theta:g}": (values, unit, 0.02),
+            f"change_{label}_{theta:g}": (values, unit, 0.01),
             f"change_half_{label}_{theta:g}": (mean_half_width(values), unit, None),
             f"spread_{label}_{theta:g}": (values.std(), unit, None),
         } | share_with_interval(f"below_{{}}{theta:g}_{label}", values <= 0)
