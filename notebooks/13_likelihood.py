@@ -927,7 +927,7 @@ def over_levels(key):
     }
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change of the potential under a Gaussian of 2.4 pixels against the noise level of the density, no noise after the blur: mean, with bands of the 95 % interval.", "name": "fig-levels"}, "image": {"alt": "Three curves over the noise level; all tend to zero at large levels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change of the potential under a Gaussian of 2.4 pixels against the noise level of the density, no noise after the blur: mean, with bands of the 95 % interval.", "name": "fig-blur-levels"}, "image": {"alt": "Three curves over the noise level; all tend to zero at large levels."}}
 plot_curves(
     (0.002, 0.01, 0.05, 0.2),
     over_levels("change"),
