@@ -325,7 +325,7 @@ def noise_to_bear(A, sigma, std):
 # %% tags=["nbval-check-output"]
 check_effective_noise(noise_to_bear)
 
-# %%
+# %% tags=["nbval-check-output"]
 std = residual_std("vae_plates64_compact")
 seen = effective_noise(op, sigma, std)
 print(f"sensor {sigma}, with the model's own error {seen:.2f}")
@@ -869,7 +869,7 @@ results.table(
     fmt=".2f",
 )
 
-# %%
+# %% tags=["nbval-check-output"]
 for key in ("bayes", "gan", "compact"):
     right = results[f"reading_right_{key}"]
     count = round(right.value * right.n)
