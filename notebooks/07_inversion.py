@@ -154,7 +154,7 @@ assert recovered[-1] < recovered[best] - 8
 # The decoder of a VAE is one. A **generative adversarial network**
 # {cite:p}`goodfellow2014generative` is another: $G$ draws, and a
 # discriminator $C$ learns to tell its images from real ones. (It is usually
-# written $D$, the letter of a denoiser in this book.) There is no likelihood
+# written D, the letter of a denoiser in this book.) There is no likelihood
 # and no encoder. Here each real image is set against a drawn one
 # {cite:p}`jolicoeur2019relativistic`,
 #
