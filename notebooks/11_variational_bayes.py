@@ -36,6 +36,7 @@ from course_lib.exercises import (
     check_log_density,
     check_mean_field_scale,
 )
+from course_lib.experiments.published import published_vble
 from course_lib.experiments.variational_bayes import LEVELS, key_of
 from course_lib.inference.vble import VARIANTS, VBLE, StochasticAdam
 from course_lib.kernels.banded_cholesky import BandedCholesky
@@ -52,7 +53,7 @@ from course_lib.plotting import (
     ColourScale,
     compare,
     decibels,
-    plot_curves,
+    plot_panels,
     show_images,
 )
 from course_lib.results import load_results
@@ -69,7 +70,7 @@ results.glue()
 # ## A decoder that knows the shape of its errors
 #
 # A VAE says that an image is its decoded latent and white noise,
-# $p(x \mid z) = \mathcal N(D(z), s^2 I)$. Look at what a decoder really
+# $p(x \mid z) = \mathcal N(G(z), s^2 I)$. Look at what a decoder really
 # leaves out:
 
 # %%
@@ -84,22 +85,25 @@ residual = faces - given_z.mean
 # {cite:t}`dorta2018structured`, a second network reads a *sparse* factor of
 # its inverse off the features of the first,
 #
-# $$ p(x \mid z) = \mathcal N\bigl(D(z), \Sigma(z)\bigr), \qquad
+# $$ p(x \mid z) = \mathcal N\bigl(G(z), \Sigma(z)\bigr), \qquad
 #    \Sigma(z)^{-1} = L(z)\, L(z)^\top , $$ (eq-structured)
 #
 # with $L$ lower triangular in the order in which one reads, and $L_{ij} = 0$
-# unless pixel $j$ is among the twelve pixels before $i$ in a patch of
-# 5 x 5. Everything is then a pass over the image. With $w = L^\top(x - D(z))$,
+# unless $j = i$ or pixel $j$ is among the twelve pixels before $i$ in a patch
+# of 5 x 5 around it: close to $i$, and not after it. (The short paper on
+# VBLE-xz, of which more below, asks only for closeness, which in a triangular
+# matrix is not enough: {doc}`E19c <../book/errata>`.) Everything is then a pass
+# over the image. With $r = L^\top(x - G(z))$,
 #
-# $$ -\log p(x \mid z) = \tfrac12 \lVert w\rVert^2 - \sum_i \log L_{ii}
+# $$ -\log p(x \mid z) = \tfrac12 \lVert r\rVert^2 - \sum_i \log L_{ii}
 #    + \tfrac n2 \log 2\pi , $$ (eq-density)
 #
-# and $x = D(z) + L^{-\top}\varepsilon$ with white $\varepsilon$ is a draw:
+# and $x = G(z) + L^{-\top}\varepsilon$ with white $\varepsilon$ is a draw:
 # solve a triangular system from the last pixel to the first. The same
 # equation, line $j$ of $L^\top u = \varepsilon$, reads
 #
-# $$ u_j = \sum_{i \text{ after } j} w_{ij}\, u_i + \varepsilon_j / L_{jj},
-#    \qquad w_{ij} = -L_{ij} / L_{jj} : $$ (eq-autoregression)
+# $$ u_j = \sum_{i \text{ after } j} c_{ij}\, u_i + \varepsilon_j / L_{jj},
+#    \qquad c_{ij} = -L_{ij} / L_{jj} : $$ (eq-autoregression)
 #
 # each pixel's error is *predicted* by those of its later neighbours, up to an
 # innovation of deviation $1 / L_{jj}$. The network gives weights and
@@ -144,8 +148,10 @@ results.table(
 
 # %% [markdown]
 # The factor drawn as a picture, for a patch of 8 x 8 pixels around an eye, and
-# what it implies: one row of $\Sigma$, the covariance of one pixel with all
-# others, is $L^{-\top} L^{-1} e_j$, two triangular solves.
+# what it implies: column $j$ of $\Sigma$, the covariance of pixel $j$ with all
+# others, is $L^{-\top} L^{-1} e_j$, two triangular solves. The maps below show
+# it in units of the variance of pixel $j$ itself, $\Sigma_{ij} /
+# \Sigma_{jj}$.
 
 # %%
 L = given_z.precision_cholesky
@@ -156,22 +162,25 @@ impulses = torch.zeros(3, 1, 1, 64, 64)
 for i, (row, column) in enumerate([(28, 24), (46, 32), (8, 8)]):
     impulses[i, ..., row, column] = 1
 covariance = L.solve_t(L.solve(impulses))[:, 0]
-correlation = covariance / covariance.amax((1, 2, 3), keepdim=True)
+own = (covariance * impulses[:, 0]).sum((1, 2, 3), keepdim=True)
+covariance = covariance / own
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: L for 8 x 8 pixels, 64 x 64 numbers, of which thirteen a row are not zero (blue is negative). Then the correlation of three pixels with all others, in the first portrait: beside the eye, under the mouth, on the wall.", "name": "fig-factor"}, "image": {"alt": "A matrix with a few diagonal stripes below the main diagonal, and three maps with a small spot: elongated along a contour in two of them, a mere dot in the third."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: L for 8 x 8 pixels, 64 x 64 numbers, of which at most thirteen a row are not zero (blue is negative). Then the covariance of three pixels with all others, over the variance of each, in the first portrait: beside the eye, under the mouth, on the wall.", "name": "fig-factor"}, "image": {"alt": "A matrix with a few diagonal stripes below the main diagonal, and three maps of a pixel and its surroundings: a small spot along a contour in two of them, a wide soft cloud that ends at the outline of the head in the third."}}
 show_images(
     {
         "L of a patch": factor[None] / factor.abs().max(),
-        "near the eye": correlation[0, :, 12:44, 8:40],
-        "under the mouth": correlation[1, :, 30:62, 16:48],
-        "on the wall": correlation[2, :, :32, :32],
+        "near the eye": covariance[0, :, 12:44, 8:40],
+        "under the mouth": covariance[1, :, 30:62, 16:48],
+        "on the wall": covariance[2, :, :32, :32],
     },
     captions=["", "", "", ""],
     scale=ColourScale(-1, 1, "RdBu_r"),
 )
 
 # %% [markdown]
-# On the wall an error is a soft cloud, near the eye a stroke along the contour.
+# Beside the eye and under the mouth, errors go together along the contour, over
+# a few pixels. On the wall, where they are small, they go together in all
+# directions and over many pixels, as far as the outline of the head.
 #
 # :::{exercise} The density from the factor
 # :label: ex-density
@@ -197,7 +206,7 @@ check_log_density(log_density)
 # One trap. {eq}`eq-density` does not care whether the recursion
 # {eq}`eq-autoregression` is stable; a sample does. Where weights add up to
 # more than 1, errors may grow from pixel to pixel. Two made-up factors on
-# 32 x 32 pixels, four weights of 1/2 and four of 0.24:
+# 32 x 32 pixels, four weights of $0.5$ and four of $0.24$:
 
 # %% tags=["nbval-check-output"]
 ones = torch.ones(1, 1, 32, 32)
@@ -209,7 +218,7 @@ for weight in (0.5, 0.24):
 
 # %% [markdown]
 # So here the weights of a pixel obey
-# $\sum_i \lvert w_{ij}\rvert \le 0.995$, and
+# $\sum_i \lvert c_{ij}\rvert \le 0.995$, and
 # $\max_j \lvert u_j\rvert \le 200 \max_j \lvert\varepsilon_j / L_{jj}\rvert$
 # whatever the network says: take the largest $\lvert u_j\rvert$ in
 # {eq}`eq-autoregression`.
@@ -218,12 +227,13 @@ for weight in (0.5, 0.24):
 #
 # Measure $y = Ax + $ noise. The prior on the pair is $p(z)\,p(x \mid z)$, and
 # $p(x, z \mid y)$ has no formula. **Variational Bayes** takes the best of a
-# family of distributions that one can draw from; here the prior itself, bent
-# {cite:p}`biquard2023vble,biquard2024vblexz`:
+# family of distributions that one can draw from. In **VBLE**, variational Bayes
+# latent estimation {cite:p}`biquard2023vble,biquard2024vblexz`, each member of
+# the family is the prior with its means moved and its scales changed:
 #
 # $$ \begin{aligned}
 #    q(z) &= \mathcal N\bigl(m, \operatorname{diag}(a^2)\bigr), \\
-#    q(x \mid z) &= \mathcal N\bigl(D(z) + \nu,\;
+#    q(x \mid z) &= \mathcal N\bigl(G(z) + \nu,\;
 #    L(z)^{-\top} \operatorname{diag}(b^2)\, L(z)^{-1}\bigr).
 #    \end{aligned} $$ (eq-family)
 #
@@ -261,7 +271,8 @@ for weight in (0.5, 0.24):
 #    + \tfrac12\, \mathbb E_{q(z)} \lVert L(z)^\top \nu\rVert^2 .
 #    \end{aligned} $$ (eq-vble)
 #
-# In the source this objective is printed with five slips; {doc}`the errata
+# In the short French paper on VBLE-xz, which continues
+# {cite:t}`biquard2024vblexz`, this objective is printed with five slips; {doc}`the errata
 # <../book/errata>` (E11, E12) have them, with a test that compares both forms
 # with a divergence computed from dense matrices.
 #
@@ -285,7 +296,7 @@ check_image_divergence(image_divergence)
 
 # %% [markdown]
 # The expectations are estimated by one draw a step,
-# $z = m + a\varepsilon$ and $x = D(z) + \nu + L^{-\top}(b\,\varepsilon')$,
+# $z = m + a\varepsilon$ and $x = G(z) + \nu + L^{-\top}(b\,\varepsilon')$,
 # through which the gradient flows to $m, a, b, \nu$; Adam does the rest, with
 # steps that fall to zero so that the noise of the draws averages out.
 #
@@ -296,7 +307,7 @@ check_image_divergence(image_divergence)
 #
 # | | $q(z)$ | $q(x \mid z)$ | $\nu$ |
 # |---|---|---|---|
-# | MAP-z, chapter 7 | point | point, $x = D(z)$ | – |
+# | MAP-z, chapter 7 | point | point, $x = G(z)$ | – |
 # | VBLE-z | Gaussian | point | – |
 # | VBLE-x | point | Gaussian | 0 |
 # | VBLE-xz ($\nu = 0$) | Gaussian | Gaussian | 0 |
@@ -323,7 +334,7 @@ posterior = restore("VBLE-xz", vae, holes, y, 250)
 samples = posterior.sample(2, generator_from(4))
 best = posterior.moments(100, generator_from(0))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: portraits, what is measured of them, the posterior mean, two samples, the standard deviation, and the error of the mean (both: black 0, white 0.04).", "name": "fig-inpainting"}, "image": {"alt": "Portraits, the same with half of the pixels black, three rows of restored portraits that look alike, deviations that are bright along contours, and errors in the same places."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: portraits, what is measured of them, the posterior mean, two samples, the standard deviation, and the error of the mean (both: black 0, white $0.04$).", "name": "fig-inpainting"}, "image": {"alt": "Portraits, the same with half of the pixels black, three rows of restored portraits that look alike, deviations that are bright along contours, and errors in the same places."}}
 error = (best.mean - few).abs()
 show_images(
     torch.cat([few, y, best.mean, *samples, best.std / 0.04, error / 0.04]),
@@ -336,10 +347,19 @@ show_images(
 )
 
 # %% [markdown]
-# Where nothing was measured $b$ stays near 1 and the sample has the structured
-# detail of the prior; where a pixel was seen $b$ is small. The other settings
-# on the same data, and VBLE-xz once more with a *diagonal* $L$, a variance for
-# each pixel:
+# The scales $b$ of the whitened image, which are 1 in the prior, say where the
+# data have narrowed it:
+
+# %% tags=["nbval-check-output"]
+b, where = posterior.parameters["log_b"].exp(), holes.mask.bool()
+for name, chosen in {"seen": where, "lost": ~where}.items():
+    print(f"mean of b, pixels {name}: {b[:, chosen].mean():.1f}")
+
+# %% [markdown]
+# They are smaller where a pixel was seen than where it was lost, and below the
+# prior's 1 in both places: each whitened pixel combines seen and lost ones. The
+# other settings on the same data, and VBLE-xz once more with a *diagonal* $L$,
+# a variance for each pixel:
 
 # %%
 diagonal = load_pretrained("diagonal_vae_portraits64")
@@ -353,7 +373,7 @@ moments = {
     name: q.moments(100, generator_from(0)) for name, q in posteriors.items()
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Standard deviations (black 0, white 0.04), with the PSNR of the means. From top to bottom: a posterior on the latent alone sees neither mask nor noise; a posterior on the image alone; VBLE-xz, in which the mask is faint; and VBLE-xz with independent pixels, where the mask shows in full.", "name": "fig-deviations"}, "image": {"alt": "Four rows of deviations: smooth and dark; faintly speckled and bright along contours; similar; and strongly speckled by the mask."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Standard deviations (black 0, white $0.04$), with the PSNR of the means. From top to bottom: a posterior on the latent alone sees neither mask nor noise; a posterior on the image alone; VBLE-xz, in which the mask is faint; and VBLE-xz with independent pixels, where the mask shows in full.", "name": "fig-deviations"}, "image": {"alt": "Four rows of deviations: smooth and dark; faintly speckled and bright along contours; similar; and strongly speckled by the mask."}}
 show_images(
     torch.cat([q.std / 0.04 for q in moments.values()]),
     captions=[
@@ -366,6 +386,7 @@ show_images(
 
 # %% tags=["remove-cell"]
 seen = holes.mask.bool().expand_as(few)
+assert b[seen].mean() < b[~seen].mean() - 0.1 < 0.9  # "smaller", "below 1"
 for name, factor in (("VBLE-xz", 1.2), ("diagonal L", 2.5)):
     std = moments[name].std
     assert std[~seen].mean() > factor * std[seen].mean()
@@ -390,18 +411,20 @@ results.table(
 )
 
 # %% [markdown]
-# Correlated pixels are worth
-# {glue:text}`structured_psnr:.1f` against {glue:text}`diagonal_psnr:.1f` dB:
+# With correlated pixels the posterior mean has
+# {glue:text}`structured_psnr:.1f` dB, with independent ones
+# {glue:text}`diagonal_psnr:.1f` dB, a gain of
+# {glue:text}`structured_gain:.2f` ± {glue:text}`structured_gain_interval:.2f` dB:
 # what is seen of a contour tells of its lost neighbours. But
 # {eq}`eq-family` has only one number $b_i$ for each *whitened* pixel, a
 # combination of seen and lost ones. To pin the seen pixels down and leave the
-# lost ones free it would have to correlate the $w_i$. So the deviation of the
+# lost ones free it would have to correlate the $r_i$. So the deviation of the
 # seen ones comes out too wide, that of the lost ones too narrow: the price of
 # independence, to which we return.
 #
-# ## The problems of the source
+# ## The problems of the paper
 #
-# Gaussian blur of variance 1 with noise of 7.65/255 and of 2.55/255,
+# Gaussian blur of variance 1 with noise of $7.65/255$ and of $2.55/255$,
 # super-resolution x2 and inpainting of half of the pixels with noise of
 # 1/255:
 
@@ -437,25 +460,33 @@ compare(
 )
 
 # %% [markdown]
-# Over 50 held-out portraits and 50 crops of photographs that no network has
-# seen, in the layout of the source's Table 1: PSNR of the posterior mean, and
+# Over $50$ held-out portraits and $50$ test photographs of BSDS500
+# {cite:p}`arbelaez2011contour`, one crop of each, in the layout of the paper's
+# Table 1: PSNR of the posterior mean, its LPIPS (AlexNet, low is near), and
 # coverage, the part of pixels whose truth lies in the interval said to hold
-# 90 %, from 100 samples and with the finite-sample bias of chapter 5 removed.
-# (LPIPS needs a network that cannot be had offline. The weaker noise of
-# deblurring, announced by the source and not tabulated there, is run on
-# portraits.)
+# $90\,\%$. The intervals are quantiles of $100$ samples, as many as the paper
+# draws for means and deviations (it does not say how many its intervals use).
+# With $100$ samples a perfectly calibrated posterior covers $0.888$, not
+# $0.9$ (chapter 5, {doc}`E19 <../book/errata>`). The weaker noise of
+# deblurring, which the paper announces and does not tabulate, is run on
+# portraits.
 
 
 # %% tags=["hide-input"]
 def world_table(world, problems):
-    """PSNR and coverage of the five settings, two columns a problem."""
-    columns = {
-        f"{key}_{name}_{world}": f"{words}, {unit}"
-        for name, words in problems.items()
-        for key, unit in (("psnr", "dB"), ("coverage", "90 %"))
+    """PSNR, LPIPS and coverage of the five settings, by problem."""
+    kinds = {
+        "psnr": ("dB", ".2f"),
+        "lpips": ("LPIPS", ".3f"),
+        "published_coverage": ("90 %", ".2f"),
     }
+    columns, formats = {}, {}
+    for name, words in problems.items():
+        for key, (unit, fmt) in kinds.items():
+            columns[f"{key}_{name}_{world}"] = f"{words}, {unit}"
+            formats[f"{key}_{name}_{world}"] = fmt
     rows = {key_of(name): name for name in VARIANTS}
-    return results.table(rows, columns, fmt=".2f", missing="–")
+    return results.table(rows, columns, fmt=formats, missing="–")
 
 
 problems = {"deblur": "deblur", "x2": "x2", "inpaint": "inpaint"}
@@ -465,6 +496,16 @@ problems = {"deblur": "deblur", "x2": "x2", "inpaint": "inpaint"}
 
 # %% tags=["hide-input", "nbval-check-output"]
 world_table("portraits", problems)
+
+# %% [markdown]
+# The paper's Table 1, on faces of CelebA (two cells as printed, see
+# {doc}`E14 <../book/errata>`):
+
+# %% tags=["hide-input", "nbval-check-output"]
+published_vble()
+
+# %% [markdown]
+# Portraits with the weaker noise:
 
 # %% tags=["hide-input", "nbval-check-output"]
 world_table("portraits", {"deblur_fine": "deblur with noise 2.55"})
@@ -478,12 +519,14 @@ world_table("photos", problems)
 # %% tags=["remove-cell"]
 for world in ("portraits", "photos"):
     for name in problems:
-        gains = [
-            results[f"{key_of(variant)}_gain_{name}_{world}"].value
-            for variant in VARIANTS
-            if variant != "VBLE-xz"
-        ]
-        assert min(gains) > 0  # "above all others"
+        for variant in [v for v in VARIANTS if v != "VBLE-xz"]:
+            key = f"{key_of(variant)}_{{}}_{name}_{world}"
+            for lead, half in (
+                ("gain", "interval"),
+                ("nearer", "half_nearer"),
+            ):
+                gap = results[key.format(lead)].value
+                assert gap > results[key.format(half)].value  # "above all"
 for name in ("deblur", "inpaint"):
     assert results[f"xz_covers_{name}"].value > 0.9
     ratio = results[f"hmc_seconds_{name}"].value
@@ -498,43 +541,106 @@ assert 0.5 < gap < 1.5  # "a decibel below"
 # $\nu$ on inpainted portraits and
 # {glue:text}`xz0_gain_inpaint_photos:.2f` ±
 # {glue:text}`xz0_interval_inpaint_photos:.2f` dB on photographs: what the
-# decoder cannot draw, $\nu$ can, and the data ask for it. A distribution on the latent
+# decoder cannot draw, $\nu$ can, and the data ask for it. It is also the nearest
+# in LPIPS, in both worlds and all problems, as in the paper: on inpainted
+# images its distance is below that of VBLE-z by
+# {glue:text}`z_nearer_inpaint_portraits:.3f` ±
+# {glue:text}`z_half_nearer_inpaint_portraits:.3f` (portraits) and
+# {glue:text}`z_nearer_inpaint_photos:.3f` ±
+# {glue:text}`z_half_nearer_inpaint_photos:.3f` (photographs). A distribution on the latent
 # alone is far too sure of itself, most of all where the noise is small: it
 # takes the range of the decoder for the truth.
+#
+# **Where the order differs from the paper's.** On our portraits as in the paper,
+# VBLE-xz has the best PSNR in deblurring and inpainting. Three things differ.
+#
+# 1. *Super-resolution.* In the paper VBLE-z has the best PSNR; here VBLE-xz is
+#    above it by {glue:text}`z_gain_x2_portraits:.2f` ±
+#    {glue:text}`z_interval_x2_portraits:.2f` dB on portraits and by
+#    {glue:text}`z_gain_x2_photos:.2f` ± {glue:text}`z_interval_x2_photos:.2f` dB
+#    on photographs. The whole difference is the gain of $\nu$
+#    ({glue:text}`xz0_gain_x2_portraits:.2f` ±
+#    {glue:text}`xz0_interval_x2_portraits:.2f` dB here), which the paper finds in
+#    its other two problems and hardly in this one. Here it follows the noise: it
+#    is smallest for deblurring with the strong noise, and for the same blur it
+#    grows to {glue:text}`xz0_gain_deblur_fine_portraits:.2f` ±
+#    {glue:text}`xz0_interval_deblur_fine_portraits:.2f` dB with the weak one. With
+#    noise of one grey level super-resolution should gain, and here it does. The
+#    paper prints no intervals, and nothing in it tells why its $\nu$ gains so
+#    little there.
+# 2. *Coverage.* In the paper VBLE-z covers more than VBLE-x in deblurring; here
+#    it covers less, {glue:text}`z_coverage_deblur_portraits:.3f` ±
+#    {glue:text}`z_half_coverage_deblur_portraits:.3f` against
+#    {glue:text}`x_coverage_deblur_portraits:.3f` ±
+#    {glue:text}`x_half_coverage_deblur_portraits:.3f`. VBLE-x draws what the
+#    decoder leaves out and VBLE-z what the latent leaves open, so which of them is
+#    wider is a property of the decoder, and the images and the decoder differ.
+# 3. *The other four settings.* In the paper's inpainting, the two settings that
+#    draw $x$ around $G(z)$ without $\nu$ are clearly below VBLE-z in PSNR. The
+#    mean of such draws is that of $G(z)$, as for VBLE-z, so that all four
+#    estimate alike; on our portraits their means lie close together, and we read
+#    no order from them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Coverage against the level that was asked for, by the four settings, inpainted portraits; on the dashed line a posterior is calibrated.", "name": "fig-coverage"}, "image": {"alt": "Four rising curves: two close to the diagonal, one below it, and one far below."}}
-curves = {
-    name.removeprefix("VBLE-"): [
-        results[f"{key_of(name)}_coverage{level}_inpaint_portraits"].value
-        for level in range(10, 90, 10)
-    ]
-    + [results[f"{key_of(name)}_coverage_inpaint_portraits"].value]
-    for name in VARIANTS
-    if name != "MAP-z"
-}
-plot_curves(
-    LEVELS,
-    {**curves, "calibrated": LEVELS},
-    "level",
-    "part of pixels inside",
-    dashed=["calibrated"],
-)
+
+# %% tags=["hide-input"]
+def coverage_panels(world):
+    """Coverage against the level, and half its interval, by problem."""
+    curves, bands = {}, {}
+    for name, title in problems.items():
+        curves[title], bands[title] = {}, {}
+        for variant in [v for v in VARIANTS if v != "MAP-z"]:
+            keys = [f"coverage{level}" for level in range(10, 90, 10)]
+            stored = [
+                f"{key_of(variant)}_{{}}{key}_{name}_{world}"
+                for key in [*keys, "coverage"]
+            ]
+            label = variant.removeprefix("VBLE-")
+            curves[title][label] = [
+                results[k.format("")].value for k in stored
+            ]
+            bands[title][label] = [
+                results[k.format("half_")].value for k in stored
+            ]
+        curves[title]["calibrated"] = LEVELS
+    return plot_panels(
+        LEVELS,
+        curves,
+        "level",
+        "part of pixels inside",
+        bands=bands,
+        dashed=["calibrated"],
+    )
+
 
 # %% [markdown]
-# In coverage the posteriors of latent and image are the closest to 90 %, with one
-# exception: on blurred portraits VBLE-xz is too wide
-# ({glue:text}`xz_coverage_deblur_portraits:.2f`) by a little more than VBLE-x is
-# too narrow ({glue:text}`x_coverage_deblur_portraits:.2f`). Is it the model that
+# The next figures show coverage at all levels, with the finite-sample bias of
+# chapter 5 removed, so that a calibrated posterior lies on the diagonal.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits: coverage against the level that was asked for, by the four settings that have one, mean over images with its 95 % interval.", "name": "fig-coverage-portraits"}, "image": {"alt": "Three panels, one a problem, each with four rising curves and the diagonal."}}
+coverage_panels("portraits")
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Photographs: the same.", "name": "fig-coverage-photographs"}, "image": {"alt": "Three panels, one a problem, each with four rising curves and the diagonal."}}
+coverage_panels("photos")
+
+# %% [markdown]
+# In coverage the posteriors of latent and image come closest to $90\,\%$, except
+# on blurred portraits: there VBLE-xz is too wide
+# ({glue:text}`xz_coverage_deblur_portraits:.3f` ±
+# {glue:text}`xz_half_coverage_deblur_portraits:.3f`) about as far as VBLE-x is
+# too narrow ({glue:text}`x_coverage_deblur_portraits:.3f` ±
+# {glue:text}`x_half_coverage_deblur_portraits:.3f`). Is it the model that
 # is wrong, or the posterior? On images *drawn from the VAE itself* and inpainted, the
-# prior is the truth, and VBLE-xz covers {glue:text}`xz_coverage_own:.2f` of the
-# pixels (VBLE-z {glue:text}`z_coverage_own:.2f`): what is missing there is the
+# prior is the truth, and VBLE-xz covers {glue:text}`xz_coverage_own:.2f` ±
+# {glue:text}`xz_half_coverage_own:.2f` of the pixels (VBLE-z
+# {glue:text}`z_coverage_own:.2f` ± {glue:text}`z_half_coverage_own:.2f`): what is missing there is the
 # posterior's doing.
 #
 # ## What a mean-field posterior gets wrong
 #
 # In {eq}`eq-family` latents are independent of each other, and of the
-# whitened image $w = L^\top(x - D(z))$. The posterior is not so kind. Let it be
-# Gaussian with precision $\Lambda$ in the coordinates $(z, w)$.
+# whitened image $r = L^\top(x - G(z))$. In the posterior they depend on each
+# other. Let it be Gaussian with precision $\Lambda$ in the coordinates
+# $(z, r)$.
 #
 # :::{exercise} The best independent deviations
 # :label: ex-mean-field
@@ -575,7 +681,7 @@ check_mean_field_scale(mean_field_scale)
 # :::
 #
 # Of *pixels* the proposition says nothing. A seen pixel is
-# $D(z)_i + (L^{-\top} w)_i$, and the posterior knows this sum better than its
+# $G(z)_i + (L^{-\top} r)_i$, and the posterior knows this sum better than its
 # terms: if one is larger the other is smaller. A distribution that keeps them apart
 # may be too **wide** for the sum. In a linear-Gaussian world of 64 pixels and
 # six latents everything can be computed:
@@ -625,9 +731,10 @@ results.table(
 # integrated out; **Hamiltonian Monte Carlo** {cite:p}`neal2011mcmc` then draws
 # $z$ from $p(z \mid y)$, by rolling a ball in the valley of
 # $-\log p(z \mid y)$, in coordinates in which the valley is nearly round. It is
-# exact in the limit, and it tells whether it has converged: $\hat R$ compares
-# chains with one another (1 at best), the effective number of draws accounts
-# for their dependence.
+# exact in the limit, and two numbers warn of a run that is too short: $\hat R$
+# compares chains with one another (1 at best), the effective number of draws
+# accounts for their dependence. Good values do not prove convergence: all
+# chains may have missed the same region.
 
 # %% tags=["hide-input", "nbval-check-output"]
 results.table(
@@ -658,12 +765,15 @@ results.table(
 )
 
 # %% [markdown]
-# (Four portraits; the second table has processor seconds for an image, 500
+# (Four portraits; the second table has processor seconds for an image, $500$
 # steps of the first two.) The same shapes as in the linear world: deviations
 # of latents at {glue:text}`latent_ratio_inpaint:.2f` of the true ones in
-# inpainting, those of pixels at {glue:text}`pixel_ratio_inpaint:.2f`. Error
-# bars of pixels as good as those of the long run come at a tenth of its price;
-# the mean of the inpainted portraits is a decibel below.
+# inpainting, those of pixels at {glue:text}`pixel_ratio_inpaint:.2f`. On these
+# four portraits, which are too few for an interval, the error bars of pixels
+# are about those of the long run, for less than a tenth of its processor time
+# at these lengths, and the mean of the
+# inpainted ones has {glue:text}`xz_finds_inpaint:.1f` dB where that of the
+# long run has {glue:text}`hmc_finds_inpaint:.1f`.
 #
 # ## What it costs
 #

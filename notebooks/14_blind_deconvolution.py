@@ -88,8 +88,8 @@ results.glue()
 # {doc}`Chapter 13 <13_likelihood>` measured whether the blurred image $h * x$
 # is more probable than $x$ under a diffusion model. Every photograph and every
 # plate that it tried became more probable under each of its blurs. So did
-# every portrait under a slight blur; a wide one makes some portraits more
-# probable and others less. Where blurred images are more probable, the least
+# every portrait under a slight Gaussian blur; a wide one makes some portraits
+# more probable and others less. Where blurred images are more probable, the least
 # $F$ is of no use.
 #
 # :::{prf:proposition} The trivial pair
@@ -428,7 +428,7 @@ check_slope_through_projection(slope)
 # evaluation of the denoiser. Below, this *fast* iteration beside Algorithm 1,
 # both from the flat kernel $1/K^2$ on $24$ portraits, with the same $F$,
 # which is measured by the probability flow with the same probes. What the
-# paper does not print was chosen on other portraits, plates and photographs:
+# paper does not print was chosen on other portraits and photographs:
 # one step on $x$ for one on $\theta$, the longest steps that never raise $F$,
 # $s = 0.02$, and $300$ outer iterations.
 

@@ -87,7 +87,7 @@ STAGE_STEPS = {9: FAST, 13: replace(FAST, n_kernel=5)}
 GAIN, SIMILARITY = 3.0, 0.85  # a pair with both, or more, is counted as a success
 DIRAC = 0.5  # a kernel with more than this on one tap is counted as a Dirac, wherever it stands
 ONE_PAIR = 0.05  # tolerance of a share of 24 pairs: one of them
-# Of Algorithm 1: what is not printed was chosen on tuning images of all three worlds.
+# Of Algorithm 1: what is not printed was chosen on tuning portraits and photographs.
 PUBLISHED_INNER, PUBLISHED_LEVEL = 1, LEVEL
 PUBLISHED_OUTER = 300  # outer iterations with the best images
 PUBLISHED_MARKS = {  # outer iterations after which it is scored; the source shows 2100 to 4300

@@ -4,7 +4,13 @@ This folder is the only home of matplotlib. Its functions return a `CourseFigure
 which a notebook shows once, as the value of the last line of a cell.
 """
 
-from course_lib.plotting.curves import plot_bars, plot_curves, plot_history, plot_paths
+from course_lib.plotting.curves import (
+    plot_bars,
+    plot_curves,
+    plot_history,
+    plot_panels,
+    plot_paths,
+)
 from course_lib.plotting.images import ColourScale, show_images, show_spectrum
 from course_lib.plotting.pictures import decibels
 from course_lib.plotting.sliders import Slider, compare, film
@@ -20,6 +26,7 @@ __all__ = [
     "plot_bars",
     "plot_curves",
     "plot_history",
+    "plot_panels",
     "plot_paths",
     "show_images",
     "show_spectrum",

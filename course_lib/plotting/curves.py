@@ -78,26 +78,54 @@ def plot_curves(
         bands: {label: (n,) half-widths}, error bands around the curves of these labels.
         dashed: labels of curves drawn thin, dashed and grey, such as a prediction.
     """
-    bands = bands or {}
-    x, curves = _values(x), {label: _values(y) for label, y in curves.items()}
-    for label, y in curves.items():
-        if len(y) != len(x):
-            raise ValueError(
-                f"plot_curves: curve {label!r} has {len(y)} values for {len(x)} abscissae."
-            )
     figure, axes = _axes(xlabel, ylabel, log)
     if "y" in log:
-        _check_positive(curves)
-    for label, y in curves.items():
-        thin = {"color": INK, "linestyle": "--", "linewidth": 1.2} if label in dashed else {}
-        (line,) = axes.plot(x, y, label=label, **thin)
-        if label in bands:
-            half = _values(bands[label])
-            axes.fill_between(x, y - half, y + half, color=line.get_color(), alpha=0.2, lw=0)
+        _check_positive({label: _values(y) for label, y in curves.items()})
+    _draw("plot_curves", axes, x, curves, bands or {}, dashed)
     looks = zip("os^Dv*", COLOURS[1:] + COLOURS[:1], strict=True)
     for (label, point), (marker, colour) in zip((marks or {}).items(), cycle(looks), strict=False):
         axes.plot(*map(float, point), marker, color=colour, markersize=8, label=label, zorder=3)
     return _with_legend(figure, axes, f"{ylabel} against {xlabel}")
+
+
+@matplotlib.rc_context(STYLE)
+def plot_panels(
+    x: Any,
+    panels: dict[str, dict[str, Any]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    bands: dict[str, dict[str, Any]] | None = None,
+    dashed: Collection[str] = (),
+) -> CourseFigure:
+    """Draw several sets of curves side by side, with one legend and one scale.
+
+    Args:
+        x: (n,) abscissae.
+        panels: {title: {label: (n,) values}}, with the same labels in each panel.
+        xlabel, ylabel: names of both axes.
+        bands: {title: {label: (n,) half-widths}}, error bands.
+        dashed: labels of curves drawn thin, dashed and grey.
+
+    Raises:
+        ValueError: panels with other labels than the first, or a curve of another length.
+    """
+    labels = list(next(iter(panels.values())))
+    figure = CourseFigure(figsize=(WIDTH, HEIGHT))
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True, sharey=True))
+    for panel, (title, curves) in zip(axes, panels.items(), strict=True):
+        if list(curves) != labels:
+            raise ValueError(
+                f"plot_panels: panel {title!r} has the curves {list(curves)}, expected {labels}."
+            )
+        _draw("plot_panels", panel, x, curves, (bands or {}).get(title, {}), dashed)
+        panel.set(title=title, xlabel=xlabel)
+        panel.grid(True)
+    axes[0].set_ylabel(ylabel)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper left", ncols=len(labels), handlelength=2.2)
+    figure.summary = f"curves: {ylabel} against {xlabel}, by panel: {', '.join(panels)}"
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
@@ -141,6 +169,29 @@ def plot_paths(
     axes.plot(*path[-1], "+", color=INK, markersize=13, markeredgewidth=2, label="minimum")
     axes.set_aspect("equal")
     return _with_legend(figure, axes, f"paths over {xlabel} and {ylabel}")
+
+
+def _draw(
+    caller: str,
+    axes: Axes,
+    x: Any,
+    curves: dict[str, Any],
+    bands: dict[str, Any],
+    dashed: Collection[str],
+) -> None:
+    """Curves over a common abscissa, with their error bands."""
+    x = _values(x)
+    for label, values in curves.items():
+        y = _values(values)
+        if len(y) != len(x):
+            raise ValueError(
+                f"{caller}: curve {label!r} has {len(y)} values for {len(x)} abscissae."
+            )
+        thin = {"color": INK, "linestyle": "--", "linewidth": 1.2} if label in dashed else {}
+        (line,) = axes.plot(x, y, label=label, **thin)
+        if label in bands:
+            half = _values(bands[label])
+            axes.fill_between(x, y - half, y + half, color=line.get_color(), alpha=0.2, lw=0)
 
 
 def _axes(xlabel: str, ylabel: str, log: str, height: float = HEIGHT) -> tuple[CourseFigure, Axes]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from course_lib.plotting import plot_curves, plot_history
+from course_lib.plotting import plot_curves, plot_history, plot_panels
 
 
 def test_history_of_solutions_lists_and_bounds(drawn):
@@ -43,6 +43,24 @@ def test_bands_have_the_colour_and_width_of_their_curve():
     assert (low, high) == (1.9, 6.0)  # 2 - 0.1 and 5 + 1
     colour = to_rgb(axes.lines[0].get_color())
     assert tuple(band.get_facecolor()[0][:3]) == colour
+
+
+def test_panels_have_their_curves_bands_and_one_legend(drawn):
+    panels = {"near": {"a": [1, 2], "b": [2, 3]}, "far": {"a": [0, 1], "b": [5, 4]}}
+    figure = plot_panels([0, 1], panels, "level", "share", bands={"far": {"b": [1, 0.5]}})
+    near, far = figure.axes
+    assert [panel.get_title() for panel in (near, far)] == ["near", "far"]
+    assert near.get_ylim() == far.get_ylim()
+    assert list(far.lines[1].get_ydata()) == [5, 4]
+    assert len(near.collections) == 0
+    low, high = far.collections[0].get_paths()[0].get_extents().intervaly
+    assert (low, high) == (3.5, 6.0)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    drawn(figure)
+    with pytest.raises(ValueError, match=r"panel 'far' has the curves \['c'\], expected \['a'\]"):
+        plot_panels([0], {"near": {"a": [1]}, "far": {"c": [1]}}, "x", "y")
+    with pytest.raises(ValueError, match="1 values for 2 abscissae"):
+        plot_panels([0, 1], {"near": {"a": [1]}}, "x", "y")
 
 
 def test_curves_and_marked_points(drawn):
