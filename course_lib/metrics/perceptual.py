@@ -75,6 +75,8 @@ def vgg_features(x: Tensor, layers: Sequence[str]) -> Features:
 
     Source: Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D.
     """
+    if isinstance(layers, str):
+        raise ValueError(f"vgg_features: expected a list of layers, got {layers!r}: [{layers!r}].")
     check_images("vgg_features", x)
     _check_size("vgg", "vgg_features", x)
     known = [layer.name for layer in ARCHITECTURES["vgg"].layers]

@@ -300,6 +300,11 @@ def test_vgg_features_refuse_other_images(shape, message, made):
         vgg_features(torch.zeros(shape), ["relu1_1"])
 
 
+def test_a_single_layer_is_asked_for_as_a_list():
+    with pytest.raises(ValueError, match=r"a list of layers, got 'relu1_2': \['relu1_2'\]"):
+        vgg_features(torch.zeros(1, 3, 32, 32), "relu1_2")
+
+
 def test_a_truth_of_another_precision_is_refused():
     x = torch.zeros(1, 3, 32, 32)
     with pytest.raises(ValueError, match=r"truth torch\.float64 on cpu; they must agree"):
