@@ -206,7 +206,7 @@ def restore(
         str, typer.Option(help="What to undo: deblur, super-resolution, inpaint, denoise.")
     ],
     method: Annotated[
-        str, typer.Option(help="vble, vble-x, vble-z, map-z, wiener, tv; see chapter 11.")
+        str, typer.Option(help="vble, vble-x, vble-z, map-z, pnp, wiener, tv.")
     ] = "vble",
     kernel_std: Annotated[
         float | None, typer.Option(help="Standard deviation of a Gaussian blur, in pixels: 1.5.")
@@ -227,9 +227,9 @@ def restore(
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     weight: Annotated[
         float | None,
-        typer.Option(help="Weight of wiener and tv; found from the noise if not given."),
+        typer.Option(help="Weight of pnp, wiener and tv; from the noise if not given."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Prior.")] = "structured_vae_photos64",
+    model: Annotated[str | None, typer.Option(help="Prior; that of photographs.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; IMAGE_restored by default.")
     ] = None,

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 ImageSize = tuple[int, int, int]  # (channels, height, width) of one image, in pixels
 ImageMap = Callable[[Tensor], Tensor]  # an image in, an image out
+Denoiser = Callable[[Tensor, Any], Tensor]  # D(x, sigma), sigma a number or one for each image
 Batch = Tensor | tuple[Tensor, ...]  # what a set of samples returns for some indices
 
 

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from course_lib.batch import per_image
+from course_lib.protocols import Denoiser
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # D(x, sigma), sigma one number or (B,)
 Time = float | Tensor  # of a whole batch, or one for each image, (B,)
 
 

@@ -1,6 +1,7 @@
 """Functionals: value, gradient, and proximal map where it has a closed form."""
 
 from course_lib.functionals.base import Functional
+from course_lib.functionals.denoiser_priors import PlugAndPlay, RegularisationByDenoising
 from course_lib.functionals.density import fitted_potential
 from course_lib.functionals.invariant_sparsity import InvariantSparsity
 from course_lib.functionals.least_squares import LeastSquares, MaskedLeastSquares
@@ -14,6 +15,8 @@ __all__ = [
     "InvariantSparsity",
     "LeastSquares",
     "MaskedLeastSquares",
+    "PlugAndPlay",
+    "RegularisationByDenoising",
     "Ridge",
     "SmoothedTV",
     "Sparsity",

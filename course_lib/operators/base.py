@@ -27,6 +27,11 @@ class Operator:
         """Shape of the measurement of one image."""
         return self.img_size
 
+    @property
+    def n_measured(self) -> int:
+        """How many numbers of one y are measured; the others are 0, also under noise."""
+        return math.prod(self.measurement_size)
+
     def A(self, x: Tensor) -> Tensor:
         """Noise-free measurement of x: (*batch, *img_size) -> (*batch, *measurement_size)."""
         self._check("A", "x", x, self.img_size)

@@ -49,6 +49,11 @@ class Composition(LinearOperator):
         return self.outer.measurement_size
 
     @property
+    def n_measured(self) -> int:
+        """That of the outer operator."""
+        return self.outer.n_measured
+
+    @property
     def noise_model(self) -> NoiseModel | None:
         """Noise model of the outer operator."""
         return self.outer.noise_model

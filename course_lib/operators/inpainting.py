@@ -44,6 +44,11 @@ class Inpainting(LinearOperator):
         """Shape of the mask."""
         return image_size(self.mask)
 
+    @property
+    def n_measured(self) -> int:
+        """The pixels that are seen."""
+        return int(self.mask.sum())
+
     def norm(self) -> float:
         """1."""
         return 1.0

@@ -1,5 +1,6 @@
 """Magnetic resonance imaging: some Fourier coefficients of the object, by one coil or more."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +70,11 @@ class MRI(LinearOperator):
         """Real and imaginary parts of k-space, of each coil."""
         coils = () if self.coil_maps is None else (len(self.coil_maps),)
         return (2, *coils, *self.img_size[1:])
+
+    @property
+    def n_measured(self) -> int:
+        """Real and imaginary part of each frequency that is sampled, by each coil."""
+        return int(self.mask.sum()) * math.prod(self.measurement_size[:-2])
 
     @cached_property
     def _sampled(self) -> Float[Tensor, "h w"]:

@@ -9,40 +9,43 @@ from course_lib.inference.vble.posterior import N_DRAWS
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.project import CourseError
 from course_lib.restore.penalties import WEIGHTS, Penalty
+from course_lib.restore.plug_and_play import DenoisingPrior
 from course_lib.restore.task import check_choice
 from course_lib.restore.variational import VariationalBayes
 
 VARIANTS = {"vble": "VBLE-xz", "vble-x": "VBLE-x", "vble-z": "VBLE-z", "map-z": "MAP-z"}
 WITH_SAMPLES = ("vble", "vble-x", "vble-z")
+METHODS = (*VARIANTS, "pnp", *WEIGHTS)
 CONVOLUTIONAL = ("conv_vae", "structured_vae")
+DENOISERS = ("unet_denoiser",)
 SMALLEST_TILE = 256  # of which 96 x 96 pixels are kept
 
 
 def choose_method(
     method: str = "vble",
     *,
-    model: str = "structured_vae_photos64",
+    model: str | None = None,
     n_samples: int | None = None,
     n_steps: int = 300,
     weight: float | None = None,
     tile: int = 1024,
     seed: int = 0,
     device: str = "cpu",
-) -> VariationalBayes | Penalty:
-    """One of "vble", "vble-x", "vble-z", "map-z", "wiener" and "tv".
+) -> VariationalBayes | DenoisingPrior | Penalty:
+    """One of "vble", "vble-x", "vble-z", "map-z", "pnp", "wiener" and "tv".
 
     Args:
         method: its name.
-        model: name of the prior of variational Bayes.
+        model: name of the prior: a VAE, or for "pnp" a denoiser; that of photographs by default.
         n_samples: number of samples to return; 4 by default, from a method that draws any.
         n_steps, tile, seed: as in `VariationalBayes`.
-        weight: as in `Penalty`.
+        weight: as in `Penalty` and `DenoisingPrior`.
         device: where the arithmetic is done: "cpu", "cuda", "cuda:1".
 
     Raises:
         CourseError: an option that does not fit, or no such weights.
     """
-    check_choice("method", method, (*VARIANTS, *WEIGHTS))
+    check_choice("method", method, METHODS)
     if n_samples and method not in WITH_SAMPLES:
         raise CourseError(
             f"`n_samples`: {method} has one answer and draws none; {', '.join(WITH_SAMPLES)} do."
@@ -54,30 +57,36 @@ def choose_method(
         raise CourseError(f"`n_steps`: expected 1 or more, got {n_steps}.")
     if tile < SMALLEST_TILE:
         raise CourseError(f"`tile`: expected {SMALLEST_TILE} pixels or more, got {tile}.")
-    if weight is not None and method not in WEIGHTS:
-        raise CourseError(f"`weight` is for wiener and tv; {method} has none.")
+    if weight is not None and method in VARIANTS:
+        raise CourseError(f"`weight` is for pnp, wiener and tv; {method} has none.")
+    if model is not None and method in WEIGHTS:
+        raise CourseError(f"`model`: {method} has no network; leave it out.")
     if weight is not None and not 0 < weight < math.inf:
         raise CourseError(f"`weight`: expected a positive number, got {weight}.")
     _check_device(device)
     if method in WEIGHTS:
         return Penalty("wiener" if method == "wiener" else "tv", weight, device)
-    vae = _load(model, device)
+    if method == "pnp":
+        name = model or "diffusion_photos32"
+        return DenoisingPrior(_load(name, DENOISERS, device), weight, device=device, name=name)
+    name = model or "structured_vae_photos64"
+    vae = _load(name, CONVOLUTIONAL, device)
     numbers = {"n_steps": n_steps, "n_samples": n_samples, "tile": tile, "seed": seed}
-    return VariationalBayes(vae, VARIANTS[method], name=model, **numbers)
+    return VariationalBayes(vae, VARIANTS[method], name=name, **numbers)
 
 
-def _load(name: str, device: str) -> Any:
+def _load(name: str, architectures: tuple[str, ...], device: str) -> Any:
     def fits(name: str) -> bool:
         card = read_card(name)
         channels = card["arguments"].get("img_size", [1])[0]
-        return card["architecture"] in CONVOLUTIONAL and channels == 1
+        return card["architecture"] in architectures and channels == 1
 
     if not fits(name):
         raise CourseError(
-            f"`model`: {name} does not draw grey images of any size; take one of "
-            f"{', '.join(filter(fits, available()))}."
+            f"`model`: {name} is not what this method takes, or not for grey images of any size. "
+            f"There are: {', '.join(filter(fits, available()))}."
         )
-    return load_pretrained(name, device)
+    return load_pretrained(name, device).to(memory_format=torch.channels_last)
 
 
 def _check_device(device: str) -> None:

@@ -50,8 +50,8 @@ class Penalty:
         """The minimiser; its data fidelity grows with the weight, so ten halvings of the interval
         of log weight find the weight within 1 %, each from where the last one ended.
         """
-        minimise = _tychonov if self.kind == "wiener" else _total_variation
-        x, weight = _tychonov(problem, None, 1e-3), self.weight
+        minimise = tychonov_estimate if self.kind == "wiener" else _total_variation
+        x, weight = tychonov_estimate(problem, None, 1e-3), self.weight
         if weight is not None:
             return problem.restoration(minimise(problem, x, weight), weight=weight)
         low, high = (math.log(bound) for bound in WEIGHTS[self.kind])
@@ -63,8 +63,8 @@ class Penalty:
         return problem.restoration(x, weight=weight)
 
 
-def _tychonov(problem: PaddedProblem, x: Tensor | None, weight: float) -> Tensor:
-    """The mask spoils the closed form: conjugate gradients."""
+def tychonov_estimate(problem: PaddedProblem, x: Tensor | None, weight: float) -> Tensor:
+    """Of the canvas, from x: the mask spoils the closed form, hence conjugate gradients."""
     op = problem.op
     return conjugate_gradient(
         lambda u: op.A_adjoint(op.A(u)) - 2 * weight * laplacian(u),

@@ -9,13 +9,14 @@ white, with sigma / sqrt(3) in all three.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
 
 from course_lib.operators import (
     Blur,
@@ -76,8 +77,28 @@ class PaddedProblem(NamedTuple):
     y: Float[Tensor, "b 1 h w"]  # 0 where nothing is seen
     seen: Tensor  # (1, h, w)
     window: tuple[slice, slice]  # where the photographs' scene lies on the canvas
+    inside: tuple[slice, slice]  # where the photographs lie in y
     gain: float  # an upper bound of |op|
-    sigma: float
+    degradation: Degradation
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise."""
+        return self.degradation.sigma
+
+    def greys(self) -> Iterator["PaddedProblem"]:
+        """Each photograph on its own."""
+        return (self._replace(y=y) for y in self.y.split(1))
+
+    def part(self, side: int, stride: int = 1) -> "PaddedProblem":
+        """A square of `side` pixels of the photographs, about as lively as the whole of them."""
+        rows, columns = _typical_part(self.y[..., *self.inside], self._seen, side)
+        part = replace(self.degradation, seen=self._seen[:, rows, columns])
+        return on_canvas(self.y[..., *self.inside][..., rows, columns], part, stride)
+
+    @property
+    def _seen(self) -> Tensor:
+        return self.seen[:, *self.inside]
 
     def photo(self, x: Float[Tensor, "b 1 H W"]) -> Float[Tensor, "c h w"]:
         """Grey canvases as one photograph."""
@@ -152,7 +173,28 @@ def on_canvas(
     y[:, :, *inside] = photo
     mask = Inpainting(seen, GaussianNoise(degradation.sigma))
     op = mask if isinstance(camera, Denoising) else Composition(mask, camera)
-    return PaddedProblem(op, mask.A(y), seen, tuple(window), camera.norm(), degradation.sigma)
+    places = tuple(window), tuple(inside)
+    return PaddedProblem(op, mask.A(y), seen, *places, camera.norm(), degradation)
+
+
+def _typical_part(photo: Tensor, seen: Tensor, side: int) -> tuple[slice, slice]:
+    """Where the mean square difference of neighbours is nearest to that of the whole photograph.
+
+    Squares of which less than half as much is seen as of the photograph are left out.
+    """
+    height, width = (min(side, length) for length in photo.shape[-2:])
+    size = {"kernel_size": (height, width), "stride": max(side // 2, 1)}
+    both = (seen[:, 1:, 1:] & seen[:, :-1, 1:] & seen[:, 1:, :-1]).to(photo)
+    here = photo[..., 1:, 1:]
+    steps = (here - photo[..., :-1, 1:]).square() + (here - photo[..., 1:, :-1]).square()
+    steps, both = (pad(t, (1, 0, 1, 0)) for t in ((steps * both).mean(0), both))
+    energy = avg_pool2d(steps, **size) / avg_pool2d(both, **size).clamp(min=1e-6)
+    share = avg_pool2d(seen.to(photo), **size)
+    distance = (energy.clamp(min=1e-12) * both.mean() / steps.mean().clamp(min=1e-12)).log().abs()
+    distance[share < seen.to(photo).mean() / 2] = math.inf
+    row, column = divmod(int(distance.argmin()), distance.shape[-1])
+    top, left = row * size["stride"], column * size["stride"]
+    return slice(top, top + height), slice(left, left + width)
 
 
 def restore_photo(
@@ -167,7 +209,7 @@ def restore_photo(
     Args:
         photo: y, C = 1 or 3, values in [0, 1].
         degradation: how it came about.
-        method: `VariationalBayes` or `Penalty`.
+        method: `DenoisingPrior`, `VariationalBayes` or `Penalty`.
         progress: show a bar.
 
     Raises:

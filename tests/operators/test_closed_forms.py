@@ -1,9 +1,18 @@
 """Pseudo-inverse, proximal map and norm against dense linear algebra."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from course_lib.operators import CompressedSensing, Downsampling, LinearOperator, bicubic_kernel
+from course_lib.operators import (
+    Composition,
+    CompressedSensing,
+    Downsampling,
+    GaussianNoise,
+    LinearOperator,
+    bicubic_kernel,
+)
 
 # 1e-10 throughout is the promise of issue 2: eps times condition numbers below 1e4 on these sizes.
 
@@ -97,3 +106,13 @@ def test_orthonormal_rows(rows, dense, generator):
     A = dense(op.A, op.img_size)
     gap = A @ A.T - torch.eye(20, dtype=torch.float64)
     assert gap.abs().max() <= 1e-14  # log2(n) roundings of eps
+
+
+def test_measured_numbers_are_those_that_noise_falls_on(op, generator):
+    model = GaussianNoise(0.1)
+    if isinstance(op, Composition):
+        noisy = replace(op, outer=replace(op.outer, noise_model=model))
+    else:
+        noisy = replace(op, noise_model=model)
+    y = noisy(torch.zeros(op.img_size, dtype=torch.float64), generator=generator)
+    assert (y != 0).sum() == op.n_measured

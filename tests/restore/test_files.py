@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from course_lib.data.picture_files import read_picture, write_picture
+from course_lib.inference.plug_and_play.noise_rule import WEIGHTS
 from course_lib.operators import bicubic_kernel, gaussian_kernel
 from course_lib.project import CourseError
 from course_lib.restore import files as module
@@ -64,6 +65,17 @@ def test_vble_writes_estimate_spread_and_samples(photo):
     assert summary["clipped_part_of_std"] < 0.01
     assert seen == pytest.approx(summary["std_in_grey_levels"], abs=0.1 * white)
     assert f"white is {white} grey levels" in told
+
+
+def test_plug_and_play_writes_an_estimate_and_its_weight(photo):
+    summary, _ = restore(photo, method="pnp", operator="deblur", kernel_std=0.8, sigma=5.0)
+    assert names(photo) == {"estimate.png", "summary.json"}
+    assert (summary["method"], summary["model"]) == ("pnp", "diffusion_photos32")
+    assert summary["weight"] in WEIGHTS
+    fixed, _ = restore(
+        photo, method="pnp", weight=0.3, operator="deblur", kernel_std=0.8, force=True
+    )
+    assert fixed["weight"] == 0.3
 
 
 def test_noise_is_estimated_and_said_to_be(photo):
@@ -187,15 +199,18 @@ def test_nothing_of_the_user_is_lost(photo):
         ({"n_samples": 3}, "wiener has one answer and draws none; vble, vble-x, vble-z do"),
         ({"method": "vble", "n_samples": 101}, "`n_samples`: expected 0 ... 100, got 101"),
         ({"method": "vble", "n_steps": 0}, "`n_steps`: expected 1 or more, got 0"),
-        ({"method": "vble", "weight": 1.0}, "`weight` is for wiener and tv; vble has none"),
+        ({"method": "vble", "weight": 1.0}, "`weight` is for pnp, wiener and tv; vble has none"),
         ({"weight": 0.0}, "`weight`: expected a positive number, got 0"),
         ({"tile": 100}, "`tile`: expected 256 pixels or more, got 100"),
         ({"device": "abacus"}, "`device`: abacus cannot be used"),
         ({"method": "vble", "model": "nothing"}, "No weights named 'nothing'"),
         (
             {"method": "vble", "model": "vae_portraits64_compact"},
-            "does not draw grey images of any size; take one of .*structured_vae_photos64",
+            "is not what this method takes, or not for .*: .*structured_vae_photos64",
         ),
+        ({"method": "pnp", "model": "vae_photos64"}, "There are: .*diffusion_photos32"),
+        ({"model": "vae_photos64"}, "`model`: wiener has no network; leave it out"),
+        ({"method": "pnp", "n_samples": 3}, "pnp has one answer and draws none"),
     ],
 )
 def test_what_does_not_fit_is_refused(photo, options, message):

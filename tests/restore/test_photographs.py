@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
+from course_lib.inference.plug_and_play import half_quadratic_splitting
 from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
 from course_lib.models.structured_vae import structured_vae
 from course_lib.operators import Denoising, bicubic_kernel, gaussian_kernel
-from course_lib.restore.penalties import Penalty
+from course_lib.restore.penalties import Penalty, tychonov_estimate
 from course_lib.restore.photographs import (
     OPPONENT_COLOURS,
     Degradation,
@@ -16,6 +17,7 @@ from course_lib.restore.photographs import (
     restore_photo,
     to_greys,
 )
+from course_lib.restore.plug_and_play import PART, START_WEIGHT, DenoisingPrior
 from course_lib.restore.variational import VariationalBayes
 from course_lib.rng import generator_from, normal_like
 from course_lib.solvers import accelerated_gradient, tychonov
@@ -267,3 +269,82 @@ def test_penalties_are_checked():
 def test_a_photograph_is_grey_or_in_colour():
     with pytest.raises(ValueError, match=r"C = 1 or 3, got \(2, 8, 8\)"):
         restore_photo(torch.zeros(2, 8, 8), Degradation(0.1), Penalty("tv"))
+
+
+# ------------------------------------------------------------------ plug-and-play
+
+
+def halfway(x, sigma):
+    """A linear denoiser: the Wiener filter of white images of variance 1 around 1/2."""
+    return 0.5 + (x - 0.5) / (1 + sigma**2)
+
+
+def test_noise_alone_is_one_call_of_the_denoiser():
+    photo = uniform(3, 70, 90)
+    found = restore_photo(photo, Degradation(0.2), DenoisingPrior(halfway))
+    sigma = 0.2 / 3**0.5  # of each of the three greys
+    expected = from_greys(halfway(to_greys(photo), sigma))
+    torch.testing.assert_close(found.estimate, expected)
+    assert found.weight is None
+    assert found.std is None
+
+
+@pytest.mark.parametrize(
+    "degradation",
+    [
+        Degradation(0.1, gaussian_kernel(0.8, 5, torch.float64)),
+        Degradation(0.1, bicubic_kernel(2, torch.float64), 2),
+        Degradation(0.1, seen=uniform(1, 40, 30) < 0.5),
+    ],
+    ids=["blur", "x2", "mask"],
+)
+def test_the_alternation_is_that_of_the_operator_on_the_canvas(degradation):
+    photo = uniform(1, 40, 30)
+    method = DenoisingPrior(halfway, weight=0.3)
+    found = restore_photo(photo, degradation, method)
+    problem = on_canvas(photo[None], degradation)
+    x0 = tychonov_estimate(problem, None, START_WEIGHT)
+    x = half_quadratic_splitting(problem.op, problem.y, halfway, sigma=0.1, weight=0.3, x0=x0).x
+    # tiles of a denoiser that works pixel by pixel: only the rounding of blending
+    torch.testing.assert_close(found.estimate, problem.photo(x), rtol=0, atol=1e-12)
+    assert found.weight == 0.3
+    assert found.data_fidelity == pytest.approx(problem.data_fidelity(x))
+
+
+def test_the_weight_is_found_on_a_part_of_the_photograph():
+    photo = uniform(1, 300, 280)
+    degradation = Degradation(0.1, gaussian_kernel(0.8, 5, torch.float64))
+    part = on_canvas(photo[None], degradation).part(PART)
+    assert part.y[..., *part.inside].shape == (1, 1, PART, PART)
+    expected = restore_photo(part.y[0, ..., *part.inside], degradation, DenoisingPrior(halfway))
+    found = restore_photo(photo, degradation, DenoisingPrior(halfway))
+    assert found.weight == expected.weight
+
+
+def test_a_part_is_as_lively_as_the_whole_and_seen():
+    """Flat on the left, noise of the middle strength in the middle, strong noise on the right."""
+    photo = torch.full((1, 1, 60, 180), 0.5).double()
+    noise = uniform(1, 1, 60, 60) - 0.5
+    photo[..., 60:120] += (1 / 3 + 0.01) ** 0.5 * noise
+    photo[..., 120:] += noise * (1 - 0.01) ** 0.5 * (2 / 3) ** 0.5
+    seen = torch.ones(1, 60, 180, dtype=torch.bool)
+    part = on_canvas(photo, Degradation(0.1, seen=seen)).part(60)
+    assert part.y[..., *part.inside].shape[-2:] == (60, 60)
+    seen[..., 60:] = uniform(1, 60, 120) < 0.1
+    part = on_canvas(photo, Degradation(0.1, seen=seen)).part(60)
+    assert part.seen.float().mean() > 0.4
+
+
+def test_a_photograph_smaller_than_a_tile_and_one_pixel():
+    for size in ((1, 5, 9), (3, 1, 1)):
+        photo = uniform(*size)
+        assert (
+            restore_photo(photo, Degradation(0.1), DenoisingPrior(halfway)).estimate.shape == size
+        )
+
+
+def test_a_denoiser_that_leaves_the_finite_numbers_is_named():
+    degradation = Degradation(0.1, gaussian_kernel(0.8, 5, torch.float64))
+    broken = DenoisingPrior(lambda x, _: x * torch.nan, weight=0.3)
+    with pytest.raises(ArithmeticError, match="left the finite numbers"):
+        restore_photo(uniform(1, 20, 20), degradation, broken)
