@@ -29,6 +29,7 @@ from course_lib.book import budget_card
 from course_lib.data import plates, portraits
 from course_lib.exact import label_posterior
 from course_lib.exercises import (
+    check_best_discriminator,
     check_effective_noise,
     check_latent_weight,
     check_nearest_in_model,
@@ -53,6 +54,7 @@ from course_lib.plotting import (
     decibels,
     plot_curves,
     plot_history,
+    plot_paths,
     show_images,
 )
 from course_lib.results import load_results
@@ -155,8 +157,111 @@ assert recovered[-1] < recovered[best] - 8
 # {cite:p}`goodfellow2014generative` is another: $G$ draws, and a
 # discriminator $C$ learns to tell its images from real ones. (It is usually
 # written D, the letter of a denoiser in this book.) There is no likelihood
-# and no encoder. Here each real image is set against a drawn one
-# {cite:p}`jolicoeur2019relativistic`,
+# and no encoder. In the game of 2014, $C(x) \in (0, 1)$ is the probability that
+# $x$ is real, and the two players disagree about one number,
+#
+# $$ \min_G \max_C\; V = \mathbb E_x \log C(x)
+#    + \mathbb E_z \log\bigl(1 - C(G(z))\bigr) . $$ (eq-game)
+#
+# Suppose that the images are finitely many, real ones with probabilities
+# $p(x)$ and drawn ones with $p_G(x)$. What should $C$ answer?
+#
+# :::{exercise} The best discriminator
+# :label: ex-discriminator
+#
+# Maximise $V$ over $C$, for tensors `p` and `drawn` of probabilities.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def best(p, drawn):
+    ### BEGIN SOLUTION
+    return p / (p + drawn)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_best_discriminator(best)
+
+# %% [markdown]
+# :::{admonition} What the generator then minimises
+# :class: dropdown
+#
+# At $C = p / (p + p_G)$ the value is
+#
+# $$ V = \sum_x p \log \frac{p}{p + p_G} + p_G \log \frac{p_G}{p + p_G}
+#      = 2\, \mathrm{JS}(p, p_G) - 2 \log 2 , $$
+#
+# where the Jensen-Shannon divergence is the mean of the divergences
+# $\mathrm{KL}(p \,\Vert\, \mu)$ and $\mathrm{KL}(p_G \,\Vert\, \mu)$ from
+# $\mu = (p + p_G) / 2$. It is zero only if $p_G = p$: the
+# generator wins by drawing as nature does. `jensen_shannon` computes it, and
+# its test searches all discriminators of a fine grid.
+# :::
+#
+# So the game has the right end. Two things keep players from getting there.
+#
+# *The slope vanishes.* If real and drawn images have nothing in common,
+# the divergence is $\log 2$, however far they are apart, and moving $G$ a
+# little changes nothing. Take the real law $\mathcal N(0, 1)$ on the line, a
+# generator that draws $\mathcal N(t, 1)$, and the best discriminator, whose
+# logit is $t^2/2 - t x$. The slope that the generator feels in $t$ is then
+# $t\, \mathbb E\, C(G(z))$, which vanishes where $C$ is sure. With the loss
+# $-\log C(G(z))$ instead, also proposed in 2014, it is
+# $t\, \mathbb E\,(1 - C(G(z)))$ and grows with the distance.
+
+# %%
+distance = torch.linspace(0, 8, 81).double()
+noise = torch.randn(20000, 1, generator=generator_from(0)).double()
+C = (distance**2 / 2 - distance * (distance + noise)).sigmoid()
+slopes = {
+    "log(1 - C)": distance * C.mean(0),
+    "-log C": distance * (1 - C).mean(0),
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The slope in t of the generator's loss, for real numbers from N(0, 1), drawn ones from N(t, 1), and the best discriminator. Far away the loss of the game tells the generator nothing.", "name": "fig-slope"}, "image": {"alt": "Two curves that leave zero together; one has its maximum near a distance of two and falls to zero, the other grows in proportion to the distance."}}
+plot_curves(distance, slopes, "distance t", "slope of the generator's loss")
+
+# %% [markdown]
+# *The players turn in circles.* Let every real image be the number 0, let
+# $G$ draw the number $t$ only, and let the logit of $C$ be $\ell x$: two
+# parameters {cite:p}`mescheder2018which`. Of $V$ only
+# $\log(1 - C(t))$ depends on them. Each player in turn takes a step, $C$
+# upwards and $G$ downwards.
+
+
+# %%
+def play(penalty, n=300, step=0.2):
+    """Steps of both players from t = 1, with a penalty on the slope of C."""
+    t, logit = torch.tensor([1.0, 0.0]).double()
+    path = [torch.stack([t, logit])]
+    for _ in range(n):
+        logit = logit - step * (torch.sigmoid(logit * t) * t + penalty * logit)
+        t = t + step * torch.sigmoid(logit * t) * logit
+        path.append(torch.stack([t, logit]))
+    return torch.stack(path)
+
+
+circles, arrives = play(0.0), play(0.3)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The drawn number t and the slope of the discriminator, from t = 1. Without a penalty the players go round the solution for ever; with a penalty on the slope they arrive.", "name": "fig-circles"}, "image": {"alt": "A closed orbit of many points around the origin, and a spiral that ends in the origin."}}
+plot_paths(
+    lambda p: p.square().sum(1),
+    {"no penalty": circles[:120], "penalty on the slope": arrives},
+    "drawn number t",
+    "slope of the discriminator",
+    goal="solution",
+)
+
+# %% tags=["remove-cell"]
+assert circles[-100:].norm(dim=1).min() > 0.9
+assert arrives[-1].norm() < 1e-3
+assert slopes["log(1 - C)"][-1] < 0.01 < 7 < slopes["-log C"][-1]
+
+# %% [markdown]
+# There is a third: a generator may win with a few perfect images. Today's
+# networks are trained by another game, in which each real image is set against
+# a drawn one {cite:p}`jolicoeur2019relativistic`, with $C$ any real number,
 #
 # $$ \begin{aligned}
 #    \min_C &\; \mathbb E \,\operatorname{softplus}\bigl(C(G(z)) - C(x)\bigr)
@@ -165,11 +270,17 @@ assert recovered[-1] < recovered[best] - 8
 #    \min_G &\; \mathbb E \,\operatorname{softplus}\bigl(C(x) - C(G(z))\bigr).
 #    \end{aligned} $$ (eq-relativistic)
 #
-# In the game of 2014 a generator may win with a few perfect images. In this
-# one a generator that never draws some kind of image stays at a loss, as
-# {cite:t}`huang2024gan` argue, and the two penalties on the slope are needed
-# for convergence {cite:p}`mescheder2018which`. Both together are the recipe of
-# {cite:t}`huang2024gan`, here at a size that trains on one core.
+# In this one a generator that never draws some kind of image stays at a loss,
+# as {cite:t}`huang2024gan` argue; the two penalties are those that end the
+# circles. Both together are the recipe of {cite:t}`huang2024gan`, here at a
+# size that trains on one core.
+#
+# A **conditional** GAN is told what to draw {cite:p}`mirza2014conditional`.
+# Each expectation of {eq}`eq-game` is then also one over a label $i$, and its
+# law must be said: $C(x, i)$ is best at the share of the joint laws,
+# $p(x, i) / (p(x, i) + p_G(x, i))$. If the labels for $G$ are drawn
+# with other frequencies than those of the data, $C$ judges by the label alone,
+# and perfect images do not end the game.
 
 # %%
 gan = load_pretrained("gan_plates64")

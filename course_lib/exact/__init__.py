@@ -1,5 +1,6 @@
 """Worlds whose posteriors are known: what methods must find before they are trusted."""
 
+from course_lib.exact.adversarial_game import best_discriminator, game_value, jensen_shannon
 from course_lib.exact.blind_profile import blind_profile
 from course_lib.exact.empirical_mixture import EmpiricalMixture
 from course_lib.exact.favourable_signal import FavourableSignal, favourable_signal
@@ -17,10 +18,13 @@ __all__ = [
     "MeanField",
     "StationaryGaussian",
     "StationaryPosterior",
+    "best_discriminator",
     "blind_profile",
     "draw_measurements",
     "favourable_signal",
+    "game_value",
     "grid_posterior",
+    "jensen_shannon",
     "label_posterior",
     "matrix_of",
     "pattern_world",

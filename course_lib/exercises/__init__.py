@@ -23,6 +23,7 @@ from course_lib.exercises.inverse_problems import (
     check_null_projection,
 )
 from course_lib.exercises.inversion import (
+    check_best_discriminator,
     check_effective_noise,
     check_latent_weight,
     check_nearest_in_model,
@@ -52,6 +53,7 @@ __all__ = [
     "Verdict",
     "check_adjoint",
     "check_attention",
+    "check_best_discriminator",
     "check_bins",
     "check_bits",
     "check_coverage",

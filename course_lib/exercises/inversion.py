@@ -5,7 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.exercises.property_check import expect_shape, normal, property_check, uniform
+from course_lib.exercises.property_check import (
+    WrongAnswer,
+    expect_shape,
+    normal,
+    property_check,
+    uniform,
+)
 from course_lib.rng import generator_from
 
 
@@ -26,6 +32,28 @@ def check_nearest_in_model(
     slope = (A @ W).T @ (A @ x - y)
     finding = f"distance {outside.norm():.0e} from the model, slope {slope.norm():.0e} within it"
     return max(outside.norm().item(), slope.norm().item()) <= 1e-8, finding
+
+
+@property_check(
+    "the best discriminator",
+    "the sum over x falls apart: for each x on its own, maximise a log c + b log(1 - c) over c.",
+    "its derivative a / c - b / (1 - c) vanishes where c is the share of a in a + b.",
+)
+def check_best_discriminator(
+    best: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[bool, str]:
+    """best(p (n,), p_G (n,)) maximises sum p log C + p_G log(1 - C)."""
+    generator = generator_from(0)
+    gaps = []
+    for n in (6, 11):
+        p, drawn = (uniform(generator, n) + 0.05 for _ in range(2))
+        p, drawn = p / p.sum(), drawn / drawn.sum()
+        c = best(p, drawn)
+        expect_shape(c, p.shape)
+        if not ((c > 0) & (c < 1)).all():
+            raise WrongAnswer("some of your values are not between 0 and 1")
+        gaps.append((p / c - drawn / (1 - c)).abs().max().item())
+    return max(gaps) <= 1e-5, f"slope {max(gaps):.0e} at your discriminator"
 
 
 @property_check(

@@ -145,7 +145,11 @@ def plot_bars(values: dict[str, float], xlabel: str, *, fmt: str = ".2f") -> Cou
 
 @matplotlib.rc_context(STYLE)
 def plot_paths(
-    f: Callable[[Tensor], Tensor], paths: dict[str, Any], xlabel: str, ylabel: str
+    f: Callable[[Tensor], Tensor],
+    paths: dict[str, Any],
+    xlabel: str,
+    ylabel: str,
+    goal: str = "minimum",
 ) -> CourseFigure:
     """Draw the way of iterations in the plane over the level lines of a function.
 
@@ -153,6 +157,7 @@ def plot_paths(
         f: maps points (n, 2), float64, to values (n,).
         paths: {label: (n, 2) points}; the last point of the last path is marked as the goal.
         xlabel, ylabel: names of both axes, which have the same scale.
+        goal: its name.
     """
     paths = {label: to_numpy(points) for label, points in paths.items()}
     figure, axes = _axes(xlabel, ylabel, "", height=4.2)
@@ -166,7 +171,7 @@ def plot_paths(
     axes.contour(*grid, values, levels=levels, colors=INK, linewidths=0.7, alpha=0.6)
     for (label, path), marker in zip(paths.items(), "os^Dv*" * len(paths), strict=False):
         axes.plot(*path.T, marker=marker, markersize=5, label=label)
-    axes.plot(*path[-1], "+", color=INK, markersize=13, markeredgewidth=2, label="minimum")
+    axes.plot(*path[-1], "+", color=INK, markersize=13, markeredgewidth=2, label=goal)
     axes.set_aspect("equal")
     return _with_legend(figure, axes, f"paths over {xlabel} and {ylabel}")
 

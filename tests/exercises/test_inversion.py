@@ -4,6 +4,7 @@ import torch
 from helpers import judged
 
 from course_lib.exercises import (
+    check_best_discriminator,
     check_effective_noise,
     check_latent_weight,
     check_nearest_in_model,
@@ -20,7 +21,27 @@ def x_step(y, mask, generated, sigma, std):
     return generated + gain * (y - generated)
 
 
+def ascent(p, drawn):
+    """Newton's method on the logits, which knows no formula."""
+    logit = torch.zeros_like(p)
+    for _ in range(50):
+        c = logit.sigmoid()
+        logit = logit + (p * (1 - c) - drawn * c) / ((p + drawn) * c * (1 - c))
+    return logit.sigmoid()
+
+
 RIGHT = {
+    "discriminator": lambda: check_best_discriminator(lambda p, drawn: p / (p + drawn)),
+    "discriminator-logit": lambda: check_best_discriminator(
+        lambda p, drawn: (p.log() - drawn.log()).sigmoid()
+    ),
+    "discriminator-numpy": lambda: check_best_discriminator(
+        lambda p, drawn: torch.from_numpy(1 / (1 + drawn.numpy() / p.numpy()))
+    ),
+    "discriminator-float32": lambda: check_best_discriminator(
+        lambda p, drawn: p.float() / (p + drawn).float()
+    ),
+    "discriminator-ascent": lambda: check_best_discriminator(ascent),
     "nearest": lambda: check_nearest_in_model(nearest),
     "weight": lambda: check_latent_weight(lambda lam, m, sigma: lam * m / sigma**2),
     "bear": lambda: check_effective_noise(
@@ -29,6 +50,23 @@ RIGHT = {
     "x-step": lambda: check_x_step(x_step),
 }
 WRONG = {
+    "discriminator-the-other": lambda: check_best_discriminator(
+        lambda p, drawn: drawn / (p + drawn)
+    ),
+    "discriminator-ratio": lambda: check_best_discriminator(lambda p, drawn: p / drawn),
+    "discriminator-sign": lambda: check_best_discriminator(
+        lambda p, drawn: (p > drawn) * 0.98 + 0.01
+    ),
+    "discriminator-difference": lambda: check_best_discriminator(
+        lambda p, drawn: (p - drawn).sigmoid()
+    ),
+    "discriminator-half": lambda: check_best_discriminator(
+        lambda p, drawn: p / (p + drawn) / 2 + 0.25
+    ),
+    "discriminator-squares": lambda: check_best_discriminator(
+        lambda p, drawn: p**2 / (p**2 + drawn**2)
+    ),
+    "discriminator-sum": lambda: check_best_discriminator(lambda p, drawn: p / (p + drawn).sum()),
     "nearest-whole": lambda: check_nearest_in_model(lambda A, W, c, y: torch.linalg.pinv(A) @ y),
     "nearest-no-mean": lambda: check_nearest_in_model(
         lambda A, W, c, y: W @ torch.linalg.pinv(A @ W) @ y
