@@ -237,7 +237,21 @@ for weight in (0.5, 0.24):
 #    L(z)^{-\top} \operatorname{diag}(b^2)\, L(z)^{-1}\bigr).
 #    \end{aligned} $$ (eq-family)
 #
-# With $a = b = 1$, $m = \nu = 0$ it *is* the prior. Best means closest to the
+# With $a = b = 1$, $m = \nu = 0$ it *is* the prior. {numref}`fig-family` shows
+# the model and one member of the family for a single latent and two pixels.
+#
+# :::{figure} ../book/_static/variational_family.svg
+# :name: fig-family
+# :alt: Left, a graph with arrows from z to x and from x to y. Middle, a narrow bump beside the middle of a wide one. Right, a curve in the plane of two pixels, a stretch of it coloured, and three ellipses beside that stretch.
+#
+# The model, from latent to image to measurement (left). Prior and approximate
+# posterior of the latent (middle). In the plane of images (right) the decoder
+# $G$ carries $q(z)$ to a stretch of its range, and $q(x \mid z)$, drawn for
+# three $z$, is a Gaussian around $G(z) + \nu$. Its axes are not those of the
+# pixels, as errors of neighbours go together.
+# :::
+#
+# Best means closest to the
 # posterior, and the distance of $q(x, z)$ from $p(x, z \mid y)$ is computable
 # up to a constant:
 #

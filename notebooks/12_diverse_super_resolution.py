@@ -319,6 +319,16 @@ check_bins(bins)
 # $$ p(x \mid y) \approx \int p(x \mid z_{<k})\, q_\psi(z_{<k} \mid y)\,
 #    dz_{<k} . $$ (eq-sr)
 #
+# :::{figure} ../book/_static/hierarchy.svg
+# :name: fig-graphs
+# :alt: Three graphs of four latents in a column. In the first, arrows lead from each latent to all later ones and to x. In the second, x is grey and arrows lead from it to all latents. In the third, y is grey and arrows lead from it to the first two latents only.
+#
+# A hierarchy of four groups: its prior (left), the posterior of an image that
+# is given (middle), and draws for a measurement (right), in which the new
+# encoder draws $z_0$ and $z_1$ and the prior the others. What a second network
+# has to learn is coloured, and what is given is filled.
+# :::
+#
 # The loss asks the new encoder for the distributions of the old one, which
 # sees the whole image, on the same maps:
 #
