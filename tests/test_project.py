@@ -27,6 +27,7 @@ def test_the_environment_names_another_course(tmp_path, monkeypatch):
         course_root()
 
 
+@pytest.mark.slow
 def test_an_installed_package_says_what_it_lacks(tmp_path):
     """A copy of the package without its checkout starts, and names COURSE_ROOT when it needs it."""
     (tmp_path / "course_lib").symlink_to(HERE / "course_lib")

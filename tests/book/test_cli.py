@@ -227,6 +227,7 @@ def test_every_option_that_restore_speaks_of_is_a_flag():
     assert {cli.with_flags(f"`{name}`") for name in named} <= flags
 
 
+@pytest.mark.slow
 def test_python_dash_m_is_the_same_command():
     run = subprocess.run(
         [sys.executable, "-m", "course_lib", "--help"], capture_output=True, text=True

@@ -11,6 +11,7 @@ from course_lib.project import CourseError
 COST = Budget(cpu_seconds=10.0, wall_seconds=8.0, peak_memory_mb=400.0, machine="a machine")
 
 
+@pytest.mark.slow
 def test_two_runs_store_the_same_bytes(write_chapter):
     chapter, ticks = write_chapter(), []
     cost = execute(chapter, tick=lambda: ticks.append(1))
@@ -28,6 +29,7 @@ def test_two_runs_store_the_same_bytes(write_chapter):
     assert pair_problems(chapter) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -342,6 +342,7 @@ def test_a_missing_generator_is_refused(crops, damage):
         damage(crops, generator=None)
 
 
+@pytest.mark.slow
 def test_vignette_darkens_corners_and_clouds(generator):
     """1 - strength (0.7 (y^2 + x^2) / 2 + 0.3 sigmoid of a symmetric field): 0.15 and 0.85."""
     lost = 1 - d.vignette(torch.ones(200, 1, 17, 17), 1.0, generator=generator)

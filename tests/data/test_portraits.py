@@ -32,6 +32,7 @@ def filled(factors, **values):
 # Who is drawn
 
 
+@pytest.mark.slow
 def test_a_portrait_does_not_depend_on_its_batch():
     index = torch.arange(12)
     together, _ = portraits.sample(index, seed=5, size=SMALL)
@@ -196,6 +197,7 @@ def test_the_head_turns_to_the_right_and_up(people, name, axis):
     assert (moved > 0).all() if name == "yaw" else (moved < 0).all()  # row 0 is the top
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["eye_size_asymmetry", "lid_asymmetry", "brow_asymmetry", "smile_asymmetry"]
 )

@@ -59,6 +59,7 @@ def test_exact_trace_is_all_basis_vectors(world, generator):
     torch.testing.assert_close(exact, potential(world, x, 4, impulse(SMALL)), rtol=1e-9, atol=0)
 
 
+@pytest.mark.slow
 def test_error_falls_with_order_five_and_is_estimated(world, generator):
     x = world.sample(4, generator=generator)
     probe = impulse(SMALL)
@@ -140,6 +141,7 @@ def test_latent_is_the_image_carried_along(world, generator):
     assert latent.square().mean() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rademacher", "gaussian"])
 def test_spread_of_hutchinson_is_its_formula(kind, world, generator):
     """With the probe e fixed, the potential contains e^T M e for a known circulant M.

@@ -58,6 +58,7 @@ def test_the_error_falls_geometrically(generator):
     assert errors[2] < errors[1] / 20
 
 
+@pytest.mark.slow
 def test_it_agrees_with_steps_in_a_world_that_is_not_gaussian(generator):
     """A mixture: sharp changes of the denoiser in time need more nodes, and the limit is one."""
     mixture = EmpiricalMixture(torch.rand(5, 1, 4, 4, generator=generator).double())

@@ -92,6 +92,7 @@ def spectrum_of(x, world):
     return modes.mean((0, 1)) / world.spectrum
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["heun", "churn", "reverse"])
 def test_samples_have_the_right_law(kind, world):
     """The variances of all modes, within sampling error."""
@@ -192,6 +193,7 @@ def test_a_reverse_step_in_closed_form(generator):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_reverse_sde_in_time_equal_to_noise_level(world):
     """EDM's equation as well: variances after 300 steps that are uniform in log sigma."""
     n, schedule = 2000, EDM()

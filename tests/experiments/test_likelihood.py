@@ -197,6 +197,7 @@ def no_networks(monkeypatch):
     monkeypatch.setattr(likelihood, "network", lambda world: power_law((1, 32, 32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", experiments(CHAPTER), ids=lambda e: e.name)
 def test_experiments_run_at_smoke_scale(experiment, no_networks):
     results = experiment.run("smoke")

@@ -103,6 +103,7 @@ def test_threads_are_shared_and_given_back():
     run_apart("-c", TWO_THREADS, NUMBA_NUM_THREADS="2", OMP_NUM_THREADS="2", PYTHONPATH=tests)
 
 
+@pytest.mark.slow
 def test_serial_kernels_start_no_threads():
     """A forked worker may not start an OpenMP pool; with one thread none is started."""
     run_apart(

@@ -165,6 +165,7 @@ def test_what_lies_outside_the_image_does_not_count(method, backend, generator):
 # ------------------------------------------------------------------ derivatives
 
 
+@pytest.mark.slow
 @backends
 @methods
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def photos():
     return load_photos(TEST_PHOTOS, 256).images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "least_ordered"), [(noisy, 12), (blurred, 12), (compressed, 11)]
 )

@@ -72,6 +72,7 @@ def test_the_given_values(name, net):
         assert lpips(change(x), x, net=net).item() == pytest.approx(known[net], abs=1e-5)
 
 
+@pytest.mark.slow
 @needs_weights
 @pytest.mark.filterwarnings("ignore")  # the package's calls of torchvision are of an older form
 @pytest.mark.parametrize("net", NETS)
@@ -116,6 +117,7 @@ def test_the_formula(net, channels, generator, made):
         assert found[i].item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [lpips, random_feature_distance], ids=["lpips", "random"])
 @pytest.mark.parametrize("net", NETS)
 def test_identities(distance, net, generator, made):
@@ -265,6 +267,7 @@ def test_vgg_features_are_differentiable(generator, made):
     assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @needs_weights
 def test_vgg_tells_an_astronaut_from_a_cat():
     """Mean deep features of a photograph agree more with its mirror image than with another."""

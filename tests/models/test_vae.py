@@ -88,6 +88,7 @@ def test_drawn_elbo_averages_to_the_expected_one(world, optimum):
     assert gap.mean().abs() < 4 * gap.std() / len(x) ** 0.5
 
 
+@pytest.mark.slow
 def test_training_finds_the_optimum(world):
     """Adam on the one-draw ELBO comes within 0.01 nats per dimension of the best value."""
     x, values, _ = world

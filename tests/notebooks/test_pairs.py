@@ -16,6 +16,7 @@ def test_script_and_notebook_are_a_pair(chapter):
     assert pair_problems(chapter) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", [c for c in chapters() if c.notebook.exists()], **by_name)
 def test_glued_numbers_are_the_stored_numbers(chapter):
     stored = {

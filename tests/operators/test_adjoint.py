@@ -58,6 +58,7 @@ def test_linearity(op, generator):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
 def test_every_method_treats_each_image_of_any_batch_alone(op, generator, batch):
     x, y = images(op, generator, batch), measurements(op, generator, batch)

@@ -131,6 +131,7 @@ def test_fourier_slice_theorem():
         assert gap <= 0.02 * slice_of_image.abs().max()  # the strip damps by sinc(f)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (41, 56)])
 def test_filtered_backprojection_reconstructs(size):
     """Amplitude, place and orientation of two unequal spots come back from many views."""

@@ -67,6 +67,7 @@ def test_vble_writes_estimate_spread_and_samples(photo):
     assert f"white is {white} grey levels" in told
 
 
+@pytest.mark.slow
 def test_plug_and_play_writes_an_estimate_and_its_weight(photo):
     summary, _ = restore(photo, method="pnp", operator="deblur", kernel_std=0.8, sigma=5.0)
     assert names(photo) == {"estimate.png", "summary.json"}
@@ -93,6 +94,7 @@ def test_a_flat_picture_has_the_noise_of_its_rounding(photo):
     assert restore(photo)[0]["sigma_in_grey_levels"] == pytest.approx(12**-0.5)
 
 
+@pytest.mark.slow
 def test_a_wrong_kernel_is_noticed(photo):
     board = (torch.arange(24)[:, None] + torch.arange(32)) % 2
     write_picture(photo, board[None].float())

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from course_lib.inference.plug_and_play import half_quadratic_splitting
+from course_lib.inference.plug_and_play import FallingLevels, half_quadratic_splitting
 from course_lib.kernels.smoothed_tv import smoothed_tv_denoise
 from course_lib.models.structured_vae import structured_vae
 from course_lib.operators import Denoising, bicubic_kernel, gaussian_kernel
+from course_lib.restore import plug_and_play
 from course_lib.restore.penalties import Penalty, tychonov_estimate
 from course_lib.restore.photographs import (
     OPPONENT_COLOURS,
@@ -17,7 +18,7 @@ from course_lib.restore.photographs import (
     restore_photo,
     to_greys,
 )
-from course_lib.restore.plug_and_play import PART, START_WEIGHT, DenoisingPrior
+from course_lib.restore.plug_and_play import START_WEIGHT, DenoisingPrior
 from course_lib.restore.variational import VariationalBayes
 from course_lib.rng import generator_from, normal_like
 from course_lib.solvers import accelerated_gradient, tychonov
@@ -138,6 +139,7 @@ def test_the_step_is_the_inverse_of_the_curvature(monkeypatch):
     assert 0.9 < steps[0] <= 1 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["wiener", "tv"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_weight_is_such_that_the_data_fidelity_is_the_noise(method, channels):
@@ -311,13 +313,15 @@ def test_the_alternation_is_that_of_the_operator_on_the_canvas(degradation):
     assert found.data_fidelity == pytest.approx(problem.data_fidelity(x))
 
 
-def test_the_weight_is_found_on_a_part_of_the_photograph():
-    photo = uniform(1, 300, 280)
+def test_the_weight_is_found_on_a_part_of_the_photograph(monkeypatch):
+    monkeypatch.setattr(plug_and_play, "PART", 24)
+    photo = uniform(1, 60, 50)
     degradation = Degradation(0.1, gaussian_kernel(0.8, 5, torch.float64))
-    part = on_canvas(photo[None], degradation).part(PART)
-    assert part.y[..., *part.inside].shape == (1, 1, PART, PART)
-    expected = restore_photo(part.y[0, ..., *part.inside], degradation, DenoisingPrior(halfway))
-    found = restore_photo(photo, degradation, DenoisingPrior(halfway))
+    part = on_canvas(photo[None], degradation).part(24)
+    assert part.y[..., *part.inside].shape == (1, 1, 24, 24)
+    method = DenoisingPrior(halfway, levels=FallingLevels(n=2))
+    expected = restore_photo(part.y[0, ..., *part.inside], degradation, method)
+    found = restore_photo(photo, degradation, method)
     assert found.weight == expected.weight
 
 

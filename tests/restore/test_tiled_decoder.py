@@ -77,6 +77,7 @@ def test_gradients_are_those_of_the_whole_image(vae):
     assert (gradient(TiledDecoder(vae, tile=TILE)) - whole).norm() <= ROUNDING * whole.norm()
 
 
+@pytest.mark.slow
 def test_a_restoration_in_tiles_is_that_of_the_whole_image(vae):
     """Estimate, spread and samples alike: the same noise meets the same numbers."""
     op = Denoising(SHAPE)

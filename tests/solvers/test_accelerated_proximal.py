@@ -62,6 +62,7 @@ def test_lasso_conditions(transform, lam, spare, generator):
     assert gap[support].abs().max() <= tight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=ids)
 def test_it_ends_where_ista_ends_and_sooner(transform, generator):
     f, g = lasso(generator, transform, 0.05)

@@ -48,6 +48,7 @@ def problem(generator):
     return f, best, eigenvalues[-1].item(), eigenvalues[0].item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1.99, 2.01])
 def test_the_threshold_is_two_over_l(at):
     """Below 2 / L the fastest mode shrinks by 0.99 a step, above it grows by 1.01."""

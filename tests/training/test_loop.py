@@ -96,6 +96,7 @@ def gradient(training):
 # What is computed
 
 
+@pytest.mark.slow
 def test_least_squares(tmp_path):
     """The whole set as batch and no noise: the minimum of a quadratic, for the average too."""
     data = Pairs()
@@ -271,6 +272,7 @@ class Game(Objective):
         return (self.model[player] - goal).square(), {f"{player}_goal": goal}
 
 
+@pytest.mark.slow
 def test_two_players_move_in_order(tmp_path):
     game = Game()
     settings = Settings(steps=400, learning_rate=0.1, warm_up=0, weight_decay=0.0)

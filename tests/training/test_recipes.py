@@ -168,6 +168,7 @@ def test_unknown_recipe():
         find_recipe("vae_mnist")
 
 
+@pytest.mark.slow
 def test_command(tiny_worlds):
     """`course train` lists recipes; with a name it trains, says what it measured, and resumes."""
     runner = CliRunner()

@@ -74,6 +74,7 @@ def test_a_wide_start_finds_the_image_and_its_kernel(three):
     assert ((align(found.x, x) - x).square().mean((1, 2, 3)) < before / 4).all()
 
 
+@pytest.mark.slow
 def test_the_fast_algorithm_reaches_the_objective_of_the_plain_one(three):
     """With a third of the evaluations, and it does not stop there."""
     law, _, _, y = three
@@ -129,6 +130,7 @@ def test_a_fixed_point_is_one_for_all_variants(favourable):
             torch.testing.assert_close(found.kernel, kernel, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_translations_move_the_answer_and_nothing_else(images):
     """q does not see a translation: (T_s x, T_-s h) fits as well, and T_s y is answered T_s x."""
     h = torch.zeros(1, 1, 7, 7, dtype=F64)

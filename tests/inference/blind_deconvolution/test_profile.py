@@ -1,5 +1,6 @@
 """The profile over kernels, against its closed form in the Gaussian world."""
 
+import pytest
 import torch
 from blind_world import F64, LEVEL, SIGMA, SIZE, TV, WORLD, exact_profile, heat
 
@@ -12,6 +13,7 @@ from course_lib.inference.blind_deconvolution import (
 from course_lib.operators import Blur, gaussian_kernel
 
 
+@pytest.mark.slow
 def test_a_profile_from_gradients_brackets_the_exact_one(blurred):
     thetas = [0.3 + 0.05 * k for k in range(25)]
     found = profile(

@@ -33,6 +33,7 @@ def printed(y, theta, n_outer, n_inner):
     return x, on_simplex(theta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["flat", "narrow"])
 @pytest.mark.parametrize("n_inner", [1, 3])
 def test_the_setting_is_algorithm_1(blurred, start, n_inner):

@@ -63,6 +63,7 @@ def test_the_conditions_of_theorem_1(favourable):
     assert values[2] > 1e-4
 
 
+@pytest.mark.slow
 def test_the_solution_answers_linearly_to_noise(favourable):
     q, x, kernel, y = favourable
     hessian = JointHessian(q, x, kernel, y, SIGMA)

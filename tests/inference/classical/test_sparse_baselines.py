@@ -36,6 +36,7 @@ def test_tuned_baselines_find_sparse_images(sparse_world):
         assert 0 <= b.x.min() <= b.x.max() <= 1
 
 
+@pytest.mark.slow
 def test_tuned_baselines_are_tuned_on_other_images(sparse_world):
     """What is recovered from y depends on no other y; and lam only on the images to tune on."""
     op, x, y, sigma, together = sparse_world

@@ -80,6 +80,7 @@ def sensing(m):
     return CompressedSensing(m, IMG, generator_from(4), dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_free_weights_meet_any_data_that_the_operator_can_give():
     """Theta z reaches every image once z is not 0; W z only those in the range of W."""
     op = sensing(8)
@@ -96,6 +97,7 @@ def test_free_weights_meet_any_data_that_the_operator_can_give():
     assert (floor > 0.01).all()
 
 
+@pytest.mark.slow
 def test_what_no_image_explains_is_left():
     """30 measurements of 20 pixels: the residual is the part of y outside the range of A."""
     op = sensing(30)
@@ -106,6 +108,7 @@ def test_what_no_image_explains_is_left():
     torch.testing.assert_close(found.history["data"][-1], floor, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [0, 1])
 def test_fixed_weights_are_latent_inversion(blocks):
     """m / (2 sigma^2 w) times the loss is the objective of map_z, up to the name of its weight."""
@@ -185,6 +188,7 @@ def test_one_batch_is_many_single_runs_of_plain_torch(op, feature_weight):
     assert (found.x - found.x_latent_only).abs().max() > 1e-3  # something has happened
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_neighbours(op):
     gan, y = gan_for(op), measurements(op)
 

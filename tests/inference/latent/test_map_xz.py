@@ -33,6 +33,7 @@ from course_lib.inference.latent import (
 from course_lib.solvers import LBFGS, Adam
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("continuation", [0, 10])
 def test_map_xz_of_a_linear_vae_is_the_posterior_mean(linear, op, continuation):
     """The maximum of a Gaussian over (x, z) is its mean, whose x is E[x | y]."""
@@ -52,6 +53,7 @@ def test_map_xz_of_a_linear_vae_is_the_posterior_mean(linear, op, continuation):
         assert (found.history["encoder"][:5] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", [Adam(20, rtol=0.0), LBFGS(20, rtol=0.0)])
 def test_joint_objective_never_rises(op, optimiser):
     """An encoder that is often wrong: its proposals are refused, and z is optimised."""
@@ -119,6 +121,7 @@ def test_deviation_falls_to_its_final_value():
     assert Sweeps(3).stds(0.3) == [0.3] * 3
 
 
+@pytest.mark.slow
 def test_map_xz_tends_to_map_z():
     """With s -> 0 the image cannot leave the range: the distance falls like s^2."""
     op = OPERATORS["sensing"]
@@ -143,6 +146,7 @@ def test_starts_from_the_given_image(linear):
     torch.testing.assert_close(found, JointEnergy(linear, op, y, SIGMA, STD)(x, z))
 
 
+@pytest.mark.slow
 def test_images_do_not_see_each_other():
     """Alone or in a batch: sums in another order, amplified by the optimisation."""
     op, model = OPERATORS["sensing"], Bent()

@@ -67,6 +67,7 @@ def test_linear_generator_has_a_closed_form(linear, op, weight):
     assert found.iterations < 60
 
 
+@pytest.mark.slow
 def test_adam_finds_the_closed_form_too(linear):
     op = OPERATORS["sensing"]
     y = measurements(op)
@@ -195,6 +196,7 @@ def test_fewer_measurements_than_latents_determine_nothing(expansion):
         assert op.A(change).norm() <= 1e-10 * change.norm()
 
 
+@pytest.mark.slow
 def test_images_do_not_see_each_other():
     """Alone or in a batch: sums in another order, amplified by the optimisation."""
     op, model = OPERATORS["sensing"], Bent()

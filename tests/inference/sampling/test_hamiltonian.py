@@ -184,6 +184,7 @@ def test_the_distribution_is_kept_at_any_step(steps):
     assert last.pow(4).mean().item() == pytest.approx(1, abs=4 * 2 / n**0.5)
 
 
+@pytest.mark.slow
 def test_stuck_chains_are_seen():
     z0 = torch.tensor([-10.0, 10.0, -10.0, 10.0]).view(4, 1, 1)
     chains = hamiltonian_monte_carlo(

@@ -95,6 +95,7 @@ def assert_moments(draws, ess, mean, covariance):
     assert (error <= 4 * (2 / ess.min()).sqrt()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", [STD, 0])
 def test_linear_decoder(op, std):
     """Latents, and images drawn from them, have the exact posterior of the linear model."""
@@ -125,6 +126,7 @@ def test_linear_decoder(op, std):
             assert_moments(one, ess[b].min(), exact.x.mean[b], exact.x.covariance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", [False, True])
 def test_images_given_the_latent(op, structured):
     """Draws of x given z and y: mean D + K (y - A D), covariance C - K A C, K by dense algebra."""
@@ -153,6 +155,7 @@ def test_images_given_the_latent(op, structured):
         assert_moments(x[:, b].flatten(1), ess, exact, C - gain @ A @ C)
 
 
+@pytest.mark.slow
 def test_structured_decoder_through_its_noise():
     """With x = G(z) + L(z)^-T e the pair (z, e) is a latent of its own; no log det is needed."""
 
@@ -189,6 +192,7 @@ def test_structured_decoder_through_its_noise():
     assert_moments(image(ze).flatten(1), ess.min(), exact.x_mean[0], exact.x_covariance[0])
 
 
+@pytest.mark.slow
 def test_two_pixels_from_a_bent_decoder():
     """A skewed law, and one with two modes near enough for chains to go to and fro."""
 

@@ -311,6 +311,7 @@ def test_discrepancy_rule(photos):
     assert (unmet.step == unmet.history["loss"].argmin(0)).all()
 
 
+@pytest.mark.slow
 def test_fits_anything_in_the_end(photos):
     """Given enough steps the prior is no prior: 40 dB, for noise as well."""
     noise = torch.rand(1, 1, 12, 12, generator=generator_from(6))
@@ -360,6 +361,7 @@ def operators():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", operators())
 def test_any_operator(name):
     """Colour, not square, linear or not: the data are fitted better and better."""

