@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from course_lib.metrics.fetched import NotFetched, brisque_folder
+from course_lib.metrics.fetched import brisque_folder, check_fetched
 from course_lib.metrics.scene_statistics import (
     double_features,
     field_statistics,
@@ -90,7 +90,7 @@ def brisque(estimate: Tensor, *, folder: str | Path | None = None) -> Float[Tens
     The regression was trained by the authors of BRISQUE on opinions about distorted images; unlike
     images may score below 0 or above 100. It does not come with the course: two text files in the
     format of LIBSVM, `allmodel` (support vectors) and `allrange` (range of each feature), as in
-    their release.
+    their release. The gradient with respect to the image is zero, since luminance is rounded.
 
     Args:
         estimate: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.
@@ -98,21 +98,29 @@ def brisque(estimate: Tensor, *, folder: str | Path | None = None) -> Float[Tens
 
     Raises:
         FileNotFoundError: one of the two files is missing.
+        CourseError: a file of `course fetch perceptual` was cut short or changed.
         ValueError: a file is not in the expected format.
 
     Source: Mittal, Moorthy & Bovik 2012, doi:10.1109/TIP.2012.2214050.
     """
     if folder is None:
         folder = brisque_folder()
-        for name in ("allmodel", "allrange"):
-            if not (folder / name).is_file():
-                raise NotFetched("brisque", folder / name)
-    return _regression(Path(folder))(double_features("brisque", estimate)).to(estimate.dtype)
+        for name in ("brisque/allmodel", "brisque/allrange"):
+            check_fetched("brisque", name)
+    return _regression(Path(folder), _state(Path(folder)))(double_features("brisque", estimate)).to(
+        estimate.dtype
+    )
 
 
 @cache
-def _regression(folder: Path) -> SupportVectorRegression:
+def _regression(folder: Path, _state: tuple) -> SupportVectorRegression:
+    """Read once for each state of the two files."""
     return load_regression(folder / "allmodel", folder / "allrange")
+
+
+def _state(folder: Path) -> tuple:
+    stats = [path.stat() for path in (folder / "allmodel", folder / "allrange") if path.exists()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
 def _half(u: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h1 w1"]:

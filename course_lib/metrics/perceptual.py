@@ -10,14 +10,12 @@ from functools import cache
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from course_lib.metrics.feature_networks import ARCHITECTURES, Features, features, random_weights
-from course_lib.metrics.fetched import NotFetched, weights_path
+from course_lib.metrics.fetched import WEIGHTS, check_fetched
 from course_lib.metrics.images import check_channels, check_images, image_pair
-from course_lib.project import CourseError
 
 RANDOM_SEED = 0
 PIECE = 8  # images at a time: at 256 x 256 pixels each needs 0.1 GB in VGG16
@@ -138,9 +136,7 @@ def _unit_length(f: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 def _published(net: str, name: str, like: Tensor) -> Mapping[str, Tensor]:
-    path = weights_path(net)
-    if not path.is_file():
-        raise NotFetched(name, path)
+    path = check_fetched(name, WEIGHTS[net])
     return _read(path.as_posix(), path.stat().st_mtime_ns, like.dtype, like.device)
 
 
@@ -149,13 +145,7 @@ def _read(
     path: str, _written: int, dtype: torch.dtype, device: torch.device
 ) -> Mapping[str, Tensor]:
     """A file of weights, read again only if it is written anew."""
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise CourseError(
-            f"{path} is damaged ({error}). Delete it and run `course fetch perceptual`."
-        ) from error
-    return {name: value.to(device, dtype) for name, value in weights.items()}
+    return {name: value.to(device, dtype) for name, value in load_file(path).items()}
 
 
 @cache

@@ -59,7 +59,8 @@ def brisque_features(images: Tensor) -> Float[Tensor, "b 36"]:
 
     (shape, variance) of the normalised luminance, then (shape, mean, left variance, right
     variance) of its products with four neighbours. Luminance in [0, 255], borders filled with
-    zeros, half size by antialiased bicubic interpolation, as in the published code.
+    zeros, half size by antialiased bicubic interpolation, as in the published code. Luminance is
+    rounded, so that gradients are zero.
 
     Args:
         images: (B, 1 or 3, H, W) in [0, 1], at least 14 pixels a side.

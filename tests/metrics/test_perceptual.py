@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import avg_pool2d, interpolate
 
-from course_lib.metrics import lpips, perceptual, random_feature_distance, vgg_features
+from course_lib.metrics import fetched, lpips, perceptual, random_feature_distance, vgg_features
 from course_lib.metrics.feature_networks import ARCHITECTURES, random_weights
 from course_lib.metrics.fetched import WEIGHTS, weights_path
 from course_lib.operators.torchvision_shim import make_torchvision_importable
@@ -57,8 +57,10 @@ def made(monkeypatch, tmp_path):
     """Random weights in the place of the fetched ones."""
     monkeypatch.setenv("COURSE_CACHE_DIR", str(tmp_path))
     for net in NETS:
-        weights_path(net).parent.mkdir(exist_ok=True)
-        save_file(random_weights(net, 1, torch.empty(0)), weights_path(net))
+        path = weights_path(net)
+        path.parent.mkdir(exist_ok=True)
+        save_file(random_weights(net, 1, torch.empty(0)), path)
+        monkeypatch.setitem(fetched.DIGESTS, WEIGHTS[net], fetched.content_digest(path))
 
 
 @needs_weights
@@ -209,6 +211,8 @@ def test_weights_that_arrive_later_are_found(generator, monkeypatch, tmp_path):
         lpips(estimate, truth)
     weights_path("alex").parent.mkdir()
     save_file(random_weights("alex", 0, torch.empty(0)), weights_path("alex"))
+    digest = fetched.content_digest(weights_path("alex"))
+    monkeypatch.setitem(fetched.DIGESTS, WEIGHTS["alex"], digest)
     assert torch.equal(lpips(estimate, truth), random_feature_distance(estimate, truth))
 
 
@@ -320,5 +324,5 @@ def test_a_damaged_file_of_weights_is_named(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_bytes(b"damaged")
     x = torch.zeros(1, 3, 32, 32)
-    with pytest.raises(CourseError, match=r"alexnet\.safetensors is damaged .*Delete it and run"):
+    with pytest.raises(CourseError, match=r"alexnet\.safetensors .*cut short or changed. Run that"):
         lpips(x, x)

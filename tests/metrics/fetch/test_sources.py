@@ -17,7 +17,12 @@ from course_lib.metrics.feature_networks import ARCHITECTURES
 from course_lib.metrics.fetch import SOURCES, archives, fetch_perceptual, sources
 from course_lib.metrics.fetch.archives import Archive, Member
 from course_lib.metrics.fetch.conversion import ROOTS, lpips_weights
-from course_lib.metrics.fetched import brisque_folder, perceptual_folder, weights_path
+from course_lib.metrics.fetched import (
+    brisque_folder,
+    content_digest,
+    perceptual_folder,
+    weights_path,
+)
 from course_lib.metrics.support_vectors import load_regression
 from course_lib.project import CourseError
 
@@ -62,13 +67,28 @@ def write_archive(path, files):
     return path
 
 
-def made_source(original, contents):
+def made_source(original, contents, tmp_path):
     """A source of the same kind, whose members are those of the test."""
     members = [
         Member(member.name, hashlib.sha256(content).hexdigest(), len(content))
         for member, content in zip(original.members, contents, strict=True)
     ]
-    return replace(original, members=members)
+    return replace(original, members=members, targets=digests(original, contents, tmp_path))
+
+
+def digests(source, contents, tmp_path):
+    """What the targets will contain, if the contents can be converted at all."""
+    try:
+        made = source.convert(contents)
+    except CourseError:
+        return source.targets
+    found = {}
+    for name, content in zip(source.targets, made, strict=True):
+        path = tmp_path / name.replace("/", "-")
+        path.write_bytes(content)
+        found[name] = content_digest(path)
+        path.unlink()
+    return found
 
 
 @pytest.fixture
@@ -87,24 +107,24 @@ def served(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def lpips_source(served):
+def lpips_source(served, tmp_path):
     """LPIPS with AlexNet alone, since VGG16 is 59 MB."""
     original = SOURCES[0]
     alone = replace(
         original,
         members=original.members[:1],
-        targets=original.targets[:1],
+        targets={"alexnet.safetensors": "unknown"},
         convert=lambda contents: [sources.save(lpips_weights("alex", contents[0]))],
     )
     contents = [pickled_weights()]
-    source = made_source(alone, contents)
+    source = made_source(alone, contents, tmp_path)
     served(source, contents)
     return source
 
 
 @pytest.fixture
-def brisque_source(served):
-    source = made_source(SOURCES[1], brisque_contents())
+def brisque_source(served, tmp_path):
+    source = made_source(SOURCES[1], brisque_contents(), tmp_path)
     served(source, brisque_contents())
     return source
 
@@ -132,6 +152,16 @@ def test_weights_are_converted_and_a_second_call_fetches_nothing(lpips_source, m
     assert lines == [f"{lpips_source.title}. It is in {perceptual_folder()} already."]
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:-1] + b"x", lambda b: b""])
+def test_a_damaged_file_is_fetched_again(damage, brisque_source):
+    fetch_perceptual(lambda _: None, [brisque_source])
+    path = brisque_folder() / "allrange"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    fetch_perceptual(lambda _: None, [brisque_source])
+    assert path.read_bytes() == whole
+
+
 def test_the_ranges_of_brisque_are_read_out_of_its_code(brisque_source):
     fetch_perceptual(lambda _: None, [brisque_source])
     assert (brisque_folder() / "allmodel").read_bytes() == MODEL.encode()
@@ -145,9 +175,9 @@ def test_the_ranges_of_brisque_are_read_out_of_its_code(brisque_source):
     "code",
     ["", "self._scaler = np.array([[-1, 1], [0, 1]])", "self._scaler = np.array(make_them())"],
 )
-def test_code_without_the_ranges_is_refused(code, served):
+def test_code_without_the_ranges_is_refused(code, served, tmp_path):
     contents = [MODEL.encode(), code.encode()]
-    source = made_source(SOURCES[1], contents)
+    source = made_source(SOURCES[1], contents, tmp_path)
     served(source, contents)
     with pytest.raises(CourseError, match="no table of 36 ranges"):
         fetch_perceptual(lambda _: None, [source])
@@ -166,7 +196,7 @@ class Malicious:
 
 def test_a_pickle_that_asks_for_more_than_arrays_is_refused(served, lpips_source, tmp_path):
     content = pickled_weights(more=Malicious(tmp_path / "made"))
-    source = made_source(lpips_source, [content])
+    source = made_source(lpips_source, [content], tmp_path)
     served(source, [content])
     with pytest.raises(CourseError, match=r"asks for posix\.mkdir|asks for nt\.mkdir"):
         fetch_perceptual(lambda _: None, [source])
@@ -187,8 +217,8 @@ def test_a_pickle_that_asks_for_more_than_arrays_is_refused(served, lpips_source
         ),
     ],
 )
-def test_other_weights_are_refused(content, message, served, lpips_source):
-    source = made_source(lpips_source, [content])
+def test_other_weights_are_refused(content, message, served, lpips_source, tmp_path):
+    source = made_source(lpips_source, [content], tmp_path)
     served(source, [content])
     with pytest.raises(CourseError, match=message):
         fetch_perceptual(lambda _: None, [source])
