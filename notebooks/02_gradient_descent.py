@@ -26,15 +26,22 @@ import torch
 
 from course_lib.book import budget_card
 from course_lib.data import load_photo
-from course_lib.exercises import check_gradient, check_heat, check_step_bound
+from course_lib.exercises import (
+    check_gradient,
+    check_heat,
+    check_projected_gradient,
+    check_step_bound,
+)
 from course_lib.finite_differences import laplacian, laplacian_symbol
 from course_lib.functionals import LeastSquares, Tychonov
 from course_lib.metrics import psnr
 from course_lib.operators import (
     Blur,
     Denoising,
+    Downsampling,
     GaussianNoise,
     Inpainting,
+    bicubic_kernel,
     gaussian_kernel,
 )
 from course_lib.plotting import (
@@ -355,6 +362,119 @@ plot_curves(
 )
 
 # %% [markdown]
+# ### Where the iterates go
+#
+# Both bounds are about $f$. The image is what we look at, and its distance
+# from a minimiser obeys a theorem of its own.
+#
+# :::{prf:theorem} The iterates
+# :label: thm-iterates
+#
+# Let $f$ be convex with $L$-Lipschitz gradient, and let it have minimisers.
+#
+# 1. For $0 < \tau < 2/L$ the distance $\lVert u_n - u^\star\rVert$ to *each*
+#    minimiser $u^\star$ never rises, and $u_n$ tends to one of them.
+# 2. If moreover $f$ is $\alpha$-strongly convex and $0 < \tau \le 1/L$, then
+#
+# $$ \lVert u_n - u^\star\rVert^2 \le (1 - \tau\alpha)^n\,
+#    \lVert u_0 - u^\star\rVert^2 . $$ (eq-contraction)
+# :::
+#
+# :::{prf:proof}
+# *A gradient that is Lipschitz and monotone.* For a fixed $v$ the function
+# $g(u) = f(u) - \langle\nabla f(v), u\rangle$ is convex with the minimiser $v$
+# and has an $L$-Lipschitz gradient. A step of length $1/L$ from $u$ cannot end
+# below $g(v)$, so {eq}`eq-decrease` gives
+# $\lVert\nabla g(u)\rVert^2 \le 2L\,(g(u) - g(v))$, which is
+#
+# $$ \lVert\nabla f(u) - \nabla f(v)\rVert^2 \le
+#    2L\,\bigl(f(u) - f(v) - \langle\nabla f(v), u - v\rangle\bigr). $$ (eq-bregman)
+#
+# Add to this the same inequality with $u$ and $v$ exchanged:
+#
+# $$ \lVert\nabla f(u) - \nabla f(v)\rVert^2 \le
+#    L\, \langle\nabla f(u) - \nabla f(v), u - v\rangle . $$ (eq-cocoercive)
+#
+# *1.* With $v = u^\star$, where $\nabla f$ vanishes, the square of the distance
+# after a step is
+#
+# $$ \begin{aligned} \lVert u_{n+1} - u^\star\rVert^2
+#    &= \lVert u_n - u^\star\rVert^2
+#    - 2\tau\langle\nabla f(u_n), u_n - u^\star\rangle
+#    + \tau^2\lVert\nabla f(u_n)\rVert^2 \\
+#    &\le \lVert u_n - u^\star\rVert^2
+#    - \tau\bigl(\tfrac2L - \tau\bigr)\lVert\nabla f(u_n)\rVert^2 .
+#    \end{aligned} $$ (eq-fejer)
+#
+# So the distance never rises. The sum of all
+# $\lVert\nabla f(u_n)\rVert^2$ is finite, hence $\nabla f(u_n) \to 0$. The
+# iterates are bounded, and a part of them tends to some $v$. By continuity
+# $\nabla f(v) = 0$, so $v$ is a minimiser. The distance to $v$ comes as
+# near to 0 as one likes, and never rises: it tends to 0.
+#
+# *2.* Strong convexity says $\langle\nabla f(u), u - u^\star\rangle \ge f(u) -
+# f(u^\star) + \tfrac\alpha2\lVert u - u^\star\rVert^2$, and {eq}`eq-bregman`
+# with $v = u^\star$ says $\lVert\nabla f(u)\rVert^2 \le 2L\,(f(u) -
+# f(u^\star))$. Put both into the first line of {eq}`eq-fejer`:
+# $\lVert u_{n+1} - u^\star\rVert^2 \le (1 - \tau\alpha) \lVert u_n -
+# u^\star\rVert^2 - 2\tau(1 - \tau L)(f(u_n) - f(u^\star))$, and the last term is
+# not positive for $\tau \le 1/L$.
+# :::
+
+# %%
+n, start = 120, (zero - u_star).norm()
+away = {
+    f"τ = {factor}/L": gradient_descent(
+        f, zero, step_size=factor / L, max_iter=n, rtol=0, goal=u_star
+    ).history["distance"][:, 0]
+    / start
+    for factor in (0.5, 1.0, 1.9)
+}
+bounds = {
+    f"τ = {factor}/L": (1 - factor * alpha / L) ** (powers / 2)
+    for factor in (0.5, 1.0)
+}
+assert all((away[k] <= bounds[k] + 1e-12).all() for k in bounds)
+assert all((d[1:] <= d[:-1] + 1e-12).all() for d in away.values())
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the iterates from the minimiser, as a share of the first distance, for three fixed steps (thick), and the bound of the theorem for the two steps that it covers (thin). It never rises, also for $1.9/L$.", "name": "fig-contraction"}, "image": {"alt": "Three falling curves on a logarithmic axis: those of the two shorter steps fall steeply at first and slowly later, far below two dashed straight lines; that of the longest step is straight, starts above the others and ends below them."}}
+plot_history(away, bounds=bounds, ylabel="|uₙ − u*| / |u₀ − u*|")
+
+# %% [markdown]
+# Without strong convexity there may be many minimisers, and the first part of
+# the theorem does not say which one is found. A coarse sensor leaves an
+# infinity of images that explain its data. From two starts descent ends at two
+# of them. Neither path ever moves away from any of them, not from the end of
+# the other path either:
+
+# %%
+coarse = Downsampling(size, 2, bicubic_kernel(2, dtype=torch.float64))
+explained = LeastSquares(coarse, coarse.A(x))
+starts = {"zero": zero, "another photograph": load_photo("coins", 128)}
+options = {"step_size": 1.9 / coarse.norm() ** 2, "max_iter": 600, "rtol": 0}
+ends = {
+    name: gradient_descent(explained, u0.double(), **options).x
+    for name, u0 in starts.items()
+}
+for name, u0 in starts.items():
+    for other, end in ends.items():
+        run = gradient_descent(explained, u0.double(), goal=end, **options)
+        d = run.history["distance"][:, 0]
+        assert (d[1:] <= d[:-1] + 1e-10).all()
+        print(f"from {name:18s} to the end of {other:18s}: {d[-1]:.1f}")
+
+# %% [markdown]
+# Of least squares one can say which minimiser it is: the gradients
+# $A^\top(Au - y)$ have no component in $\ker A$, so the part of $u_0$ that $A$
+# cannot see ({eq}`eq-split`) stays as it was. The end is the minimiser that is
+# nearest to the start, and from $u_0 = 0$ it is $A^+ y$.
+
+# %% tags=["remove-cell"]
+for name, u0 in starts.items():
+    nearest = u0.double() - coarse.A_dagger(coarse.A(u0.double() - x))
+    assert (ends[name] - nearest).abs().max() < 1e-6
+
+# %% [markdown]
 # ## Why steepest descent zigzags
 #
 # "Steepest" is a local word. Here is the denoising problem with two pixels,
@@ -442,6 +562,80 @@ plot_history(
 # $$ u_{n+1} = P_C\bigl(u_n - \tau\nabla f(u_n)\bigr),
 #    \qquad 0 < \tau < 2/L . $$ (eq-projected)
 #
+# Here $P_C(v)$ is the point of $C$ that is nearest to $v$. It is the only point
+# $u$ of $C$ with $\langle v - u, u' - u\rangle \le 0$ for all $u' \in C$: no point
+# of $C$ lies ahead of it, seen in the direction of $v$.
+#
+# :::{prf:theorem} Projected gradient
+# :label: thm-projected
+#
+# Let $f$ be convex with $L$-Lipschitz gradient, $C$ closed and convex, and let
+# $f$ have a minimiser on $C$. A point $u^\star$ is one if and only if
+# $u^\star = P_C(u^\star - \tau\nabla f(u^\star))$. For $0 < \tau < 2/L$ the
+# distance of the iterates of {eq}`eq-projected` to each of these minimisers never
+# rises, and they tend to one of them. If $f$ is $\alpha$-strongly convex and
+# $\tau \le 1/L$, {eq}`eq-contraction` holds again.
+# :::
+#
+# :::{prf:proof}
+# *Fixed points.* Convexity makes $u^\star \in C$ a minimiser on $C$ exactly if
+# $\langle\nabla f(u^\star), v - u^\star\rangle \ge 0$ for all $v \in C$. This is
+# the inequality that defines $P_C$, for the point $u^\star -
+# \tau\nabla f(u^\star)$.
+#
+# *The projection.* Write the inequality for the projections of two points $u$ and $v$,
+# each with the other projection as a point of $C$, and add. With $r = u - P_C(u)$ and
+# $s = v - P_C(v)$ the sum is
+# $\langle r - s, P_C(u) - P_C(v)\rangle \ge 0$, hence
+#
+# $$ \lVert P_C(u) - P_C(v)\rVert^2 \le \lVert u - v\rVert^2
+#    - \lVert r - s\rVert^2 . $$ (eq-firm)
+#
+# *Both together.* By {eq}`eq-cocoercive` a gradient step brings two points no
+# farther apart, and their square distance falls by at least
+# $\tau(\tfrac2L - \tau)$ times the square of the difference of their gradients. Take $u_n$ and a
+# minimiser $u^\star$ on $C$, which stays where it is: by {eq}`eq-firm`
+#
+# $$ \begin{aligned} \lVert u_{n+1} - u^\star\rVert^2 \le
+#    \lVert u_n - u^\star\rVert^2
+#    &- \tau\bigl(\tfrac2L - \tau\bigr)
+#    \lVert\nabla f(u_n) - \nabla f(u^\star)\rVert^2 \\
+#    &- \lVert r_n - r^\star\rVert^2 , \end{aligned} $$
+#
+# where $r_n = u_n - \tau\nabla f(u_n) - u_{n+1}$ and
+# $r^\star = -\tau\nabla f(u^\star)$. The distance never rises, and both subtracted
+# terms tend to 0. So $\nabla f(u_n)$ tends to $\nabla f(u^\star)$ and $r_n$ to
+# $r^\star$, hence $u_n - u_{n+1}$ to 0. The limit of a part of the iterates is
+# then a fixed point, that is a minimiser on $C$, and the distance to it tends to 0
+# as in {prf:ref}`thm-iterates`. Under strong convexity the gradient step
+# contracts $\lVert u_n - u^\star\rVert^2$ by $1 - \tau\alpha$ (as
+# {prf:ref}`thm-iterates` does for $f - \langle\nabla f(u^\star), \cdot\rangle$), and the projection does not undo it.
+# :::
+#
+# :::{exercise} Projected gradient
+# :label: ex-projected
+#
+# Write it: from `u`, take `n` steps of length `tau`, each followed by
+# `project`, and return all iterates, `u` included, as a tensor with `n + 1`
+# rows. The check minimises over a box and tests what the theorem promises.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def projected_gradient(grad, project, u, tau, n):
+    ### BEGIN SOLUTION
+    visited = [u]
+    for _ in range(n):
+        u = project(u - tau * grad(u))
+        visited.append(u)
+    return torch.stack(visited)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_projected_gradient(projected_gradient)
+
+# %% [markdown]
 # For inpainting without noise, $C = \{u : A u = y\}$ and $P_C$ simply puts
 # the known pixels back. With $f = \lVert\nabla u\rVert^2$ the limit solves
 # $\Delta u = 0$ on the unknown pixels: the **harmonic extension**, a rubber
@@ -468,6 +662,29 @@ show_images(
     {"original": x, "25 % known": y, "harmonic extension": sheet.x},
     truth=x,
     zoom=(90, 60, 48, 48),
+)
+
+# %% [markdown]
+# The theorem can be watched. On the way to its limit the distance never rises,
+# for a step just below $2/L$ either. Here the longer step is the faster one.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of projected gradient from its limit, the harmonic extension, for two steps, as a share of the first distance.", "name": "fig-projected"}, "image": {"alt": "Two curves on a logarithmic axis that fall all along, that of the longer step more steeply."}}
+project = project_consistent(mask, y)
+limit = gradient_descent(
+    Tychonov(0.5), sheet.x, max_iter=1000, rtol=1e-13, project=project
+).x
+pinned = {"max_iter": 200, "rtol": 0, "project": project, "goal": limit}
+approach = {
+    f"τ = {factor}/L": gradient_descent(
+        Tychonov(0.5), y, step_size=factor / 8, **pinned
+    ).history["distance"][:, 0]
+    for factor in (1.0, 1.9)
+}
+assert all((d[1:] <= d[:-1]).all() for d in approach.values())
+assert approach["τ = 1.9/L"][-1] < approach["τ = 1.0/L"][-1]
+plot_history(
+    {name: d / d[0] for name, d in approach.items()},
+    ylabel="|uₙ − u*| / |u₀ − u*|",
 )
 
 # %% tags=["remove-cell"]

@@ -22,11 +22,13 @@
 # {doc}`chapter 3 <03_tychonov_wiener>` (what we want to beat).
 
 # %% tags=["hide-input"]
+import math
+
 import torch
 
 from course_lib.book import budget_card
 from course_lib.data import load_photo, load_photos
-from course_lib.exercises import check_gradient
+from course_lib.exercises import check_gradient, check_number_of_steps
 from course_lib.experiments.roofline import time_of_one_iteration
 from course_lib.finite_differences import gradient, gradient_adjoint
 from course_lib.functionals import LeastSquares, SmoothedTV, Tychonov
@@ -295,6 +297,74 @@ show_images(
 )
 
 # %% [markdown]
+# ## How fast the image arrives
+#
+# The data term makes denoising strongly convex, and chapter 2 has a theorem for that.
+#
+# :::{prf:proposition} Denoising contracts
+# :label: prop-tv-contraction
+#
+# Let $f(u) = \tfrac12\lVert u - y\rVert^2 + \lambda
+# \operatorname{TV}_\varepsilon(u)$ and $L = 1 + 8\lambda/\varepsilon$. It has one
+# minimiser $u^\star$, and descent with the step $1/L$ obeys
+#
+# $$ \lVert u_n - u^\star\rVert^2 \le
+#    \bigl(1 - \tfrac1L\bigr)^n \lVert u_0 - u^\star\rVert^2 . $$ (eq-tv-contraction)
+# :::
+#
+# :::{prf:proof}
+# $\phi'' \succeq 0$, so $\operatorname{TV}_\varepsilon$ is convex and $f$ is
+# 1-strongly convex: it grows at infinity, and it has one minimiser. By
+# {prf:ref}`thm-tv-lipschitz` $\nabla f$ is $L$-Lipschitz. Put $\alpha = 1$ and
+# $\tau = 1/L$ into {prf:ref}`thm-iterates`.
+# :::
+#
+# A smaller $\varepsilon$ needs more steps, as the bound says. Both images arrive
+# sooner than it promises: it counts on a mode in which total variation has no
+# curvature at all.
+
+# %%
+x = load_photo("camera", 128).double()
+op = Denoising(size, GaussianNoise(0.1))
+y = op(x, generator=torch.Generator().manual_seed(2))
+away, bounds = {}, {}
+for eps in (0.1, 0.02):
+    f = LeastSquares(op, y) + SmoothedTV(0.1, eps)
+    end = accelerated_gradient(f, y, max_iter=5000, rtol=1e-14).x
+    run = gradient_descent(f, y, max_iter=200, rtol=0, goal=end)
+    d = run.history["distance"][:, 0]
+    away[f"ε = {eps}"] = d / d[0]
+    rate = 1 - 1 / f.lipschitz
+    bounds[f"ε = {eps}"] = rate ** (torch.arange(201.0).double() / 2)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the iterates from the minimiser in denoising with the weight $0.1$, as a share of the first distance (thick), and the bound of the proposition (thin).", "name": "fig-tv-contraction"}, "image": {"alt": "Two falling curves on a logarithmic axis, each below a dashed straight line."}}
+plot_history(away, bounds=bounds, ylabel="|uₙ − u*| / |u₀ − u*|")
+
+# %% tags=["remove-cell"]
+assert all((away[k] <= bounds[k] + 1e-9).all() for k in away)
+
+# %% [markdown]
+# :::{exercise} How many steps
+# :label: ex-tv-steps
+#
+# By {eq}`eq-tv-contraction`, after how many steps is the distance from the
+# minimiser sure to be at most `r` times the first distance? Return the least
+# such number.
+# :::
+
+
+# %% tags=["solution", "hide-input"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def number_of_steps(lam, eps, r):
+    ### BEGIN SOLUTION
+    rate = 1 - 1 / (1 + 8 * lam / eps)
+    return math.ceil(2 * math.log(r) / math.log(rate))
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check_number_of_steps(number_of_steps)
+
+# %% [markdown]
 # ## Getting there fast
 #
 # To come closer by a factor $e$, plain descent needs up to $\kappa = 1 +
@@ -449,6 +519,24 @@ for name, u in {"harmonic": sheet.x, "total variation": edges.x}.items():
 
 # %% tags=["remove-cell"]
 assert slope < 1e-6
+
+# %% [markdown]
+# {prf:ref}`thm-projected` promises more: on the way the distance to the
+# minimiser never rises, for any step below $2/L$, here $L = 8/\varepsilon$.
+
+# %% tags=["nbval-check-output"]
+way = gradient_descent(
+    SmoothedTV(1.0, 0.01),
+    sheet.x,
+    step_size=1.9 * 0.01 / 8,
+    max_iter=500,
+    rtol=0,
+    project=project,
+    goal=edges.x,
+)
+d = way.history["distance"][:, 0]
+print("ever farther than a step before:", bool((d[1:] > d[:-1]).any()))
+print(f"after 500 steps: {d[-1] / d[0]:.2f} of the first distance")
 
 # %% [markdown]
 # :::{exercise} The gradient that counts

@@ -16,7 +16,13 @@ from course_lib.exercises.diverse_super_resolution import (
     check_group_price,
     check_projection,
 )
-from course_lib.exercises.gradient_descent import check_gradient, check_heat, check_step_bound
+from course_lib.exercises.gradient_descent import (
+    check_gradient,
+    check_heat,
+    check_number_of_steps,
+    check_projected_gradient,
+    check_step_bound,
+)
 from course_lib.exercises.inverse_problems import (
     check_adjoint,
     check_noise_gain,
@@ -75,6 +81,8 @@ __all__ = [
     "check_nearest_in_model",
     "check_noise_gain",
     "check_null_projection",
+    "check_number_of_steps",
+    "check_projected_gradient",
     "check_projection",
     "check_rate",
     "check_receptive_field",

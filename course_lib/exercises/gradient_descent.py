@@ -1,7 +1,7 @@
-"""Exercises on descent: a gradient, the longest step, the heat equation."""
+"""Exercises on descent: gradients, steps and their number, projections, the heat equation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,3 +65,62 @@ def check_heat(heat: Callable[[Tensor, float, int], Tensor]) -> tuple[bool, str]
         v = v + 2 * tau * (neighbours - 4 * v)
     gap = ((heat(u, tau, n) - v).norm() / v.norm()).item()
     return gap <= 1e-12, f"distance to {n} explicit steps is {gap:.0e}"
+
+
+@property_check(
+    "projected gradient",
+    "each iterate is project(u - tau * grad(u)) of the one before it.",
+    "step first, then project, and keep what the projection returned: it is the next u. The start "
+    "is the first row, so that n steps make n + 1 rows.",
+)
+def check_projected_gradient(
+    descent: Callable[[ImageMap, ImageMap, Tensor, float, int], Tensor],
+) -> tuple[bool, str]:
+    """The iterates obey the recursion, stay in a box and approach a minimiser on it."""
+    g, n, size = generator_from(0), 400, 6
+    M = normal(g, size + 2, size)
+    hessian, slope = M.mT @ M, 3 * normal(g, size)
+    tau = 1.5 / torch.linalg.eigvalsh(hessian)[-1].item()
+
+    def grad(u: Tensor) -> Tensor:
+        return hessian @ u - slope
+
+    def project(u: Tensor) -> Tensor:
+        return u.clamp(0, 1)
+
+    u = descent(grad, project, torch.full((size,), 0.5, dtype=torch.float64), tau, n)
+    expect_shape(u, (n + 1, size), "the answer")
+    followed = torch.stack([project(row - tau * grad(row)) for row in u])
+    gap = (followed[:-1] - u[1:]).abs().max().item()
+    if gap > 1e-12:
+        return False, f"an iterate is {gap:.0e} from the projected step of the one before it"
+    distances = (u - u[-1]).norm(dim=1)
+    rise = (distances[1:] - distances[:-1]).max().item()
+    still = (followed[-1] - u[-1]).norm().item()
+    return rise <= 1e-12 and still <= 1e-9, (
+        f"the distance to the minimiser never rises, and one more step would move it by {still:.0e}"
+    )
+
+
+@property_check(
+    "number of steps",
+    "|u_n - u*| <= (1 - tau alpha)^(n / 2) |u_0 - u*|: solve for n, and round up.",
+    "alpha = 1, and 1 / tau = L = 1 + 8 lam / eps. The bound is one on squares: n is at least "
+    "2 log(1 / r) / -log(1 - 1 / L).",
+)
+def check_number_of_steps(
+    steps: Callable[[float, float, float], int], factors: Sequence[float] = (0.5, 0.1, 1e-3)
+) -> tuple[bool, str]:
+    """steps(lam, eps, r) is the least n for which the bound of smoothed TV denoising is r."""
+    for lam, eps in ((0.1, 0.1), (0.1, 0.002), (1.0, 0.05), (0.02, 1.0)):
+        rate = 1 - 1 / (1 + 8 * lam / eps)
+        for r in factors:
+            n = steps(lam, eps, r)
+            if rate ** (n / 2) > r * (1 + 1e-9):
+                return False, (
+                    f"lam = {lam}, eps = {eps}: after {n} steps the bound is "
+                    f"{rate ** (n / 2):.3g}, not {r}"
+                )
+            if n > 0 and rate ** ((n - 1) / 2) <= r:
+                return False, f"lam = {lam}, eps = {eps}: {n - 1} steps are enough for {r}"
+    return True, "the bound is met with the least number of steps, for all settings tried"

@@ -21,6 +21,7 @@ def gradient_descent(
     max_iter: int = 500,
     rtol: float = 1e-6,
     project: ImageMap | None = None,
+    goal: Tensor | None = None,
 ) -> Solution:
     """Minimise f by x <- P_C(x - tau grad f(x)), each image of the batch on its own.
 
@@ -32,13 +33,16 @@ def gradient_descent(
             of t -> f(x - t grad f(x)) for a quadratic f, |g|^2 / <g, H g> with `f.hvp` = H.
         max_iter, rtol: an image stops once |x_new - x| <= rtol |x_new|, and is then frozen.
         project: P_C, the orthogonal projection on a convex set; the identity by default.
+        goal: a point such as a known minimiser, (B, ...); its distance is recorded.
 
     Returns:
         Solution; history has rows for the iterates x_0, ..., x_n: "objective" and
-        "gradient_norm", and "change" = |x_{k+1} - x_k| (one row less).
+        "gradient_norm", "distance" = |x_k - goal| if there is a goal, and
+        "change" = |x_{k+1} - x_k| (one row less).
 
     Raises:
-        ValueError: x0 without batch axis or not finite, a step that is not positive.
+        ValueError: x0 without batch axis or not finite, a step that is not positive, a goal of
+            another shape.
         TypeError: "optimal" for an f without `hvp`, or None for an f without `lipschitz`.
 
     Source: Nesterov 2004, sections 1.2.3 and 2.1.5; Nocedal & Wright 2006, section 3.3.
@@ -46,10 +50,18 @@ def gradient_descent(
     check_start("gradient_descent", x0)
     project = project or identity
     tau = _step_rule(f, step_size)
+    if goal is not None and goal.shape != x0.shape:
+        raise ValueError(
+            f"gradient_descent: the goal has shape {tuple(goal.shape)}, expected that of x0, "
+            f"{tuple(x0.shape)}."
+        )
 
     def step(x: Tensor) -> tuple[Tensor, Row]:
         g = f.grad(x)
-        return project(x - tau(g) * g), {"objective": f(x), "gradient_norm": norm(g)}
+        row = {"objective": f(x), "gradient_norm": norm(g)}
+        if goal is not None:
+            row["distance"] = norm(x - goal)
+        return project(x - tau(g) * g), row
 
     return iterate(step, project(x0), max_iter=max_iter, rtol=rtol)
 

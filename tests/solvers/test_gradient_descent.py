@@ -119,6 +119,53 @@ def test_linear_rate_under_strong_convexity(problem, at, generator):
         assert ((x - best).flatten(1).square().sum(1) <= bound * (1 + 1e-9)).all()
 
 
+@pytest.mark.parametrize("at", [0.5, 1.0, 1.9])
+def test_the_distance_to_every_minimiser_never_rises(at, generator):
+    """Underdetermined least squares: many minimisers, and the one next to the start is found."""
+    op = CompressedSensing(5, (1, 3, 4), generator, dtype=torch.float64)
+    x0, seed = torch.randn(2, 1, 1, 3, 4, generator=generator, dtype=torch.float64).unbind()
+    y = op.A(torch.randn(1, 1, 3, 4, generator=generator, dtype=torch.float64))
+    minimisers = {
+        name: u - op.A_dagger(op.A(u) - y) for name, u in {"near": x0, "other": seed}.items()
+    }
+    for name, goal in minimisers.items():
+        tau = at / op.norm() ** 2
+        run = gradient_descent(
+            LeastSquares(op, y), x0, step_size=tau, max_iter=1500, rtol=0.0, goal=goal
+        )
+        distance = run.history["distance"]
+        assert (distance.diff(dim=0) <= 1e-12).all()
+        assert (distance[-1] < 1e-8) == (name == "near")
+
+
+@pytest.mark.parametrize("at", [0.5, 1.0, 1.9])
+def test_projected_gradient_approaches_every_minimiser_of_the_constrained_problem(at, generator):
+    """Box-constrained least squares with more unknowns than data, by a fixed point first."""
+    op = CompressedSensing(5, (1, 3, 4), generator, dtype=torch.float64)
+    f = LeastSquares(op, 3 * torch.randn(1, 5, generator=generator, dtype=torch.float64))
+    x0, other = torch.rand(2, 1, 1, 3, 4, generator=generator, dtype=torch.float64).unbind()
+    options = {"step_size": at / op.norm() ** 2, "rtol": 0.0, "project": project_box(0, 1)}
+    ends = [gradient_descent(f, start, max_iter=4000, **options).x for start in (x0, other)]
+    for end in ends:
+        step = project_box(0, 1)(end - options["step_size"] * f.grad(end))
+        assert (step - end).abs().max() < 1e-9  # a fixed point, that is a minimiser on the box
+        run = gradient_descent(f, x0, max_iter=300, goal=end, **options)
+        assert (run.history["distance"].diff(dim=0) <= 1e-9).all()
+
+
+def test_the_distance_is_that_of_each_iterate(problem, generator):
+    f, best, L, _ = problem
+    x0 = torch.randn(2, 1, 3, 4, generator=generator, dtype=torch.float64)
+    options = {"step_size": 1 / L, "rtol": 0.0}
+    run = gradient_descent(f, x0, max_iter=7, goal=best, **options)
+    for n in (0, 3, 7):
+        x = gradient_descent(f, x0, max_iter=n, **options).x
+        expected = (x - best).flatten(1).norm(dim=1)
+        assert torch.allclose(run.history["distance"][n], expected, rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match=r"goal has shape \(1, 1, 3, 4\), expected that of x0"):
+        gradient_descent(f, x0, goal=best[:1])
+
+
 def test_each_mode_follows_its_own_factor():
     """On a quadratic the n-th iterate is (1 - tau h)^n x_0, mode by mode."""
     f = Quadratic([0.1, 1.0, 3.0])
