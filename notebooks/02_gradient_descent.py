@@ -447,7 +447,7 @@ plot_history(away, bounds=bounds, ylabel="|uₙ − u*| / |u₀ − u*|")
 # of them. Neither path ever moves away from any of them, not from the end of
 # the other path either:
 
-# %%
+# %% tags=["nbval-check-output"]
 coarse = Downsampling(size, 2, bicubic_kernel(2, dtype=torch.float64))
 explained = LeastSquares(coarse, coarse.A(x))
 starts = {"zero": zero, "another photograph": load_photo("coins", 128)}
