@@ -292,7 +292,11 @@ label = torch.arange(16) * 2
 named = told.sample(16, generator=generator_from(0), label=label)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Samples of three GANs: plates, portraits, and plates by a network that is told what to draw (A, C, E, ... and then 4).", "name": "fig-gan"}, "image": {"alt": "Two rows of invented plates with characters, two rows of invented portraits, and two rows of plates that go through every second letter of the alphabet and some digits."}}
-show_images(torch.cat([drawn, people, named]), columns=8)
+show_images(
+    torch.cat([drawn, people, named]),
+    columns=8,
+    rows=["plates", "", "portraits", "", "told what", ""],
+)
 
 # %% [markdown]
 # A classifier of plates (`classifier_plates`, see {doc}`its card
@@ -362,6 +366,7 @@ show_images(
     torch.cat([few, by_gan.x, by_vae.x]),
     captions=decibels(few, by_gan.x, by_vae.x, truth=few),
     columns=4,
+    rows=["plates", "GAN", "compact VAE"],
 )
 
 # %% tags=["remove-cell"]
@@ -478,6 +483,7 @@ show_images(
     torch.cat([few, *found.values()]),
     captions=decibels(few, *found.values(), truth=few),
     columns=4,
+    rows=["truth", *found],
 )
 
 # %%
@@ -779,6 +785,7 @@ show_images(
     torch.cat([seen_pixels, in_range.x, joint.x]),
     captions=decibels(seen_pixels, in_range.x, joint.x, truth=few),
     columns=4,
+    rows=["seen", "in the range", "joint"],
 )
 
 # %% tags=["remove-cell"]
@@ -864,6 +871,7 @@ show_images(
     torch.cat([faces, of_heads, of_plates]),
     captions=decibels(faces, of_heads, of_plates, truth=faces),
     columns=4,
+    rows=["truth", "of portraits", "of plates"],
 )
 
 # %% tags=["hide-input", "nbval-check-output"]
@@ -957,7 +965,12 @@ words += [
 ]
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four plates (top); the 16 numbers that are left of them, with the three most probable characters by brute force (middle); and what the inverted GAN draws, with what it reads as (bottom).", "name": "fig-reading"}, "image": {"alt": "Four plates V, T, 6, X; four mosaics of 4 by 4 grey squares with probabilities of characters below; four plates with soft, uneven strokes that read V, 8, R and G."}}
-show_images(shown, captions=words, columns=4)
+show_images(
+    shown,
+    captions=words,
+    columns=4,
+    rows=["truth", "measured", "inverted GAN"],
+)
 
 # %% [markdown]
 # Over 100 plates, with 64,000 draws ({glue:text}`effective_draws:.0f` of them

@@ -54,6 +54,7 @@ from course_lib.plotting import (
     compare,
     plot_bars,
     plot_curves,
+    plot_intervals,
     show_images,
 )
 from course_lib.results import load_results
@@ -148,11 +149,7 @@ with torch.no_grad():
         for temperature in (1.0, 0.7)
     ]
 names = ("image", "rebuilt", "T = 1", "T = 0.7")
-show_images(
-    torch.cat(rows),
-    [name if i == 0 else "" for name in names for i in range(6)],
-    columns=6,
-)
+show_images(torch.cat(rows), columns=6, rows=names)
 
 # %% [markdown]
 # The table compares it with both flat VAEs on the same held-out images. The
@@ -514,21 +511,30 @@ plot_curves(
     },
 )
 
-# %% [markdown]
-# For the networks $C_E / U_k$ is
 
-# %% tags=["hide-input"]
-results.table(
-    {f"x{s}": f"x{s}" for s in FACTORS}
-    | {f"own_x{s}": f"x{s}, images of the model" for s in FACTORS},
-    {"ce_over_u": "C / U"},
-    "{column}_{row}",
-    half="half_{column}_{row}",
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The ratio C / U for the encoders, with 95 % intervals. Equality (dashed) would need an encoder as good as can be.", "name": "fig-ratio"}, "image": {"alt": "Six points with short bars, all to the right of a dashed line at one; the one of x16 is the farthest."}}
+def interval(name, half):
+    """A stored number and half of its interval."""
+    return results[name].value, results[half].value
+
+
+measured = {f"x{s}": f"x{s}, portraits" for s in FACTORS} | {
+    f"own_x{s}": f"x{s}, images of the model" for s in FACTORS
+}
+plot_intervals(
+    {
+        "C / U": {
+            words: interval(f"ce_over_u_{key}", f"half_ce_over_u_{key}")
+            for key, words in measured.items()
+        }
+    },
+    reference=1,
 )
 
 # %% [markdown]
-# In the first three rows $y$ comes from held-out portraits, so that both
-# hypotheses may fail. In the last three $y$ and $z_{<k}$ are drawn from the
+# In the upper three rows of {numref}`fig-ratio` $y$ comes from held-out
+# portraits, so that both
+# hypotheses may fail. In the lower three $y$ and $z_{<k}$ are drawn from the
 # model, so that (ii) holds. The ratio exceeds 1 there too, with intervals
 # that exclude 1: the encoders are not optimal.
 
@@ -621,22 +627,30 @@ results.table(
 
 # %% [markdown]
 # What the projection changes, and what the temperature changes in projected
-# draws, image by image, with 95 % intervals of the mean:
+# draws, is in {numref}`fig-changes`, image by image.
 
-# %% tags=["hide-input"]
-signed = {key: f"+{fmt}" for key, fmt in digits.items()}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences of draws for one image, with 95 % intervals of the mean: what the projection changes (upper rows), and what a higher temperature changes (lower rows). The last two panels are the diversity, in squares and in LPIPS (times 1000).", "name": "fig-changes"}, "image": {"alt": "Six panels, one a quantity, with nine points and bars each. The projection raises PSNR and lowers BRISQUE and diversity; the temperature lowers PSNR and LPIPS and raises diversity."}}
 pairs = {
-    f"change_hvae_t{t}_x{s}": f"x{s}, T = {t}, projected minus not"
+    f"change_hvae_t{t}_x{s}": f"x{s}, T = {t}, projected"
     for s in FACTORS
     for t in ("0.1", "0.8")
-} | {f"lead_cold_x{s}": f"x{s}, T = 0.8 minus T = 0.1" for s in FACTORS}
-differences = {k: words for k, words in columns.items() if k != "lr_psnr"}
-results.table(
-    pairs,
-    differences,
-    "{column}_{row}",
-    half="half_{column}_{row}",
-    fmt=signed,
+} | {f"lead_cold_x{s}": f"x{s}, 0.8 minus 0.1" for s in FACTORS}
+short = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "brisque": "BRISQUE",
+    "apd": "div. (1e-4)",
+    "apd_lpips": "div., LPIPS",
+}
+plot_intervals(
+    {
+        title: {
+            words: interval(f"{key}_{row}", f"half_{key}_{row}")
+            for row, words in pairs.items()
+        }
+        for key, title in short.items()
+    }
 )
 
 # %% tags=["remove-cell"]
@@ -720,24 +734,26 @@ results.table(
     fmt=digits | {"lr_psnr_before": ".1f"},
 )
 
-# %% [markdown]
-# The hierarchy minus each of the others, image by image:
-
-# %% tags=["hide-input"]
-results.table(
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The hierarchy minus each of the others, image by image, with 95 % intervals of the mean.", "name": "fig-leads"}, "image": {"alt": "Six panels, one a quantity, with nine points and bars each, most of which exclude zero."}}
+others = {
+    f"{other}_x{s}": f"x{s}, minus {words}"
+    for s in FACTORS
+    for other, words in (
+        ("bicubic", "bicubic"),
+        ("srresnet", "regression"),
+        ("flow", "flow"),
+    )
+}
+against = {"lr_psnr": "LR-PSNR (dB)"} | short
+del against["ssim"]
+plot_intervals(
     {
-        f"{other}_x{s}": f"x{s}, minus {words}"
-        for s in FACTORS
-        for other, words in (
-            ("bicubic", "bicubic"),
-            ("srresnet", "regression"),
-            ("flow", "flow"),
-        )
-    },
-    {"lr_psnr": "LR-PSNR before"} | dict(list(shown.items())[1:]),
-    "{column}_lead_{row}",
-    half="half_{column}_lead_{row}",
-    fmt=signed,
+        title: {
+            words: interval(f"{key}_lead_{row}", f"half_{key}_lead_{row}")
+            for row, words in others.items()
+        }
+        for key, title in against.items()
+    }
 )
 
 # %% [markdown]
@@ -887,7 +903,12 @@ for s, images in stories.items():
         cells.append(images[:, i])
         words += ["y", *(plates.CHARACTERS[c] for c in told[s][:4, i])]
         words.append(plates.CHARACTERS[factors.character[i]])
-show_images(torch.cat(cells), captions=words, columns=6)
+show_images(
+    torch.cat(cells),
+    captions=words,
+    columns=6,
+    rows=[f"x{s}" for s in (8, 16) for _ in range(3)],
+)
 
 # %% [markdown]
 # The five most probable characters for each plate, as shares among 32 draws |
@@ -907,25 +928,30 @@ for s, characters in told.items():
             "  ".join(words),
         )
 
-# %% tags=["hide-input"]
-results.table(
-    {"x8": "x8, noise 0.05", "x16": "x16, noise 0.1"},
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the draws read as, over held-out plates with 16 draws each, with 95 % intervals over plates.", "name": "fig-agree"}, "image": {"alt": "Two panels, x8 and x16, with six points each: agreement and being right near each other, two differences at zero, and two distances to the reader above zero."}}
+statements = {
+    "agree": "two draws agree",
+    "right": "a draw is right",
+    "surplus": "difference",
+    "reader_surplus": "difference, reader",
+    "distance": "distance to reader",
+    "distance_excess": "above a perfect sampler",
+}
+plot_intervals(
     {
-        "agree": "two draws agree",
-        "right": "a draw is right",
-        "surplus": "difference",
-        "reader_surplus": "difference, reader",
-        "distance": "distance to reader",
-        "distance_excess": "above a perfect sampler",
+        title: {
+            words: interval(f"read_{key}_{row}", f"read_half_{key}_{row}")
+            for key, words in statements.items()
+        }
+        for row, title in (("x8", "x8, noise 0.05"), ("x16", "x16, noise 0.1"))
     },
-    "read_{column}_{row}",
-    half="read_half_{column}_{row}",
-    fmt=".3f",
+    "probability, or distance of two distributions",
+    same_scale=True,
 )
 
 # %% [markdown]
-# Means over {glue:text}`images_read:.0f` held-out plates with 16 draws each and
-# 95 % intervals over plates. The distance is the total variation between the
+# {numref}`fig-agree` shows means over {glue:text}`images_read:.0f` held-out plates.
+# The distance is the total variation between the
 # frequencies of the draws and the reader's $p(c \mid y)$. Since 16 draws are
 # few, even draws from $p(c \mid y)$ itself, a perfect sampler, have a distance; the
 # last column has the difference to that. Two

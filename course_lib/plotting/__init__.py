@@ -12,6 +12,7 @@ from course_lib.plotting.curves import (
     plot_paths,
 )
 from course_lib.plotting.images import ColourScale, show_images, show_spectrum
+from course_lib.plotting.intervals import plot_intervals
 from course_lib.plotting.pictures import decibels
 from course_lib.plotting.sliders import Slider, compare, film
 from course_lib.plotting.style import CourseFigure
@@ -26,6 +27,7 @@ __all__ = [
     "plot_bars",
     "plot_curves",
     "plot_history",
+    "plot_intervals",
     "plot_panels",
     "plot_paths",
     "show_images",

@@ -1,6 +1,7 @@
 """Images side by side, with titles, captions and an enlarged detail; spectra of images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,7 @@ def show_images(
     captions: Labels = None,
     zoom: Box | None = None,
     columns: int | None = None,
+    rows: Sequence[str] = (),
     scale: ColourScale = ColourScale(),
 ) -> CourseFigure:
     """Draw images side by side, pixel by pixel, without axes.
@@ -54,9 +56,11 @@ def show_images(
         zoom: (row, column, height, width) of a detail, in pixels of `truth` or else of the first
             image; each image then carries the detail, enlarged, in the corner farthest from it.
         columns: images in a row; by default at most 4.
+        rows: one string a row, to the left of it.
         scale: the values drawn black and white, and the colour map of one-channel images.
     Raises:
-        ValueError: not the shape of an image, a wrong number of titles, a zoom box outside it.
+        ValueError: not the shape of an image, a wrong number of titles or rows, a zoom box outside
+            it.
     """
     images, titles = named_images(images, titles)
     reference = to_numpy(images[0] if truth is None else truth).shape
@@ -70,6 +74,7 @@ def show_images(
         panel.set(title=title, xlabel=caption)
         if box:
             _draw_zoom(panel, array, box, scale)
+    _label_rows(panels, rows)
     figure.summary = "images: " + ", ".join(
         " ".join(filter(None, pair)) or "untitled" for pair in zip(titles, captions, strict=True)
     )
@@ -144,6 +149,14 @@ def _panels(
     for panel in panels[len(arrays) :]:
         panel.remove()
     return figure, list(panels[: len(arrays)]), cell
+
+
+def _label_rows(panels: list[Axes], rows: Sequence[str]) -> None:
+    firsts = [p for p in panels if (place := p.get_subplotspec()) and place.is_first_col()]
+    if rows and len(rows) != len(firsts):
+        raise ValueError(f"show_images: {len(firsts)} rows of images, {len(rows)} names of rows.")
+    for panel, name in zip(firsts, rows, strict=False):
+        panel.set_ylabel(name)
 
 
 def _draw_image(panel: Axes, array: np.ndarray, cell: float, scale: ColourScale) -> None:

@@ -53,6 +53,14 @@ def test_psnr_stands_under_each_image_of_the_shape_of_the_truth(photo):
     assert show_images(photo, captions="rank 3", truth=photo).axes[0].get_xlabel() == "rank 3"
 
 
+def test_rows_are_named_at_their_left(photo):
+    figure = show_images(photo.repeat(5, 1, 1, 1), columns=2, rows=["top", "middle", "last"])
+    names = [panel.get_ylabel() for panel in figure.axes]
+    assert names == ["top", "", "middle", "", "last"]
+    with pytest.raises(ValueError, match="3 rows of images, 2 names of rows"):
+        show_images(photo.repeat(5, 1, 1, 1), columns=2, rows=["top", "middle"])
+
+
 def test_zoom_frames_the_same_detail_whatever_the_resolution(photo):
     figure = show_images([photo, photo[:, ::2, ::2]], truth=photo, zoom=(12, 0, 8, 6))
     insets = [axes.child_axes[0] for axes in figure.axes]
