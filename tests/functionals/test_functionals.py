@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd.functional import hessian
 
-from course_lib.functionals import LeastSquares, Ridge, Tychonov
+from course_lib.functionals import LeastSquares, Ridge, SmoothedTV, Tychonov
 from course_lib.operators import (
     Blur,
     CompressedSensing,
@@ -183,3 +183,14 @@ def test_a_nonlinear_operator_has_no_constant_hessian(generator):
         f.hvp(torch.zeros(1, *SIZE).double())
     with pytest.raises(TypeError, match="lipschitz: PhaseRetrieval is not linear"):
         _ = f.lipschitz
+
+
+def test_the_bound_of_smoothed_tv_is_attained_at_a_flat_image():
+    """There the Hessian is lam / eps times -Laplacian, whose largest value 8 a checkerboard has."""
+    f = SmoothedTV(0.3, 0.05)
+    rows, columns = torch.arange(6)[:, None], torch.arange(8)
+    board = 1.0 - 2.0 * ((rows + columns) % 2).double()[None, None]
+    flat, t = torch.full_like(board, 0.5), 1e-6
+    curvature = (f.grad(flat + t * board) * board).sum() / (t * board.square().sum())
+    # The gradient is odd in t: the error is of order (t / eps)^2 = 4e-10, and rounding eps / t.
+    assert curvature.item() == pytest.approx(f.lipschitz, rel=1e-8)

@@ -84,3 +84,11 @@ def test_ambiguity_falls_with_the_number_of_groups(linear, generator):
         for k in (0, 1, 2)
     ]
     assert found[0] > found[1] > found[2]
+
+
+def test_both_are_means_of_root_mean_squares(linear):
+    """A residual of c in every number has the root mean square c, whatever their number."""
+    y = torch.rand(3, *linear.op.measurement_size, generator=generator_from(0)).double()
+    samples = linear.op.A_dagger(y + torch.tensor([0.1, 0.2, 0.6]).view(3, 1, 1, 1))
+    found = expected_consistency(linear.op, samples[None], y)
+    assert found.item() == pytest.approx(0.3, rel=1e-6)
