@@ -16,7 +16,11 @@ from myst_parser.parsers.mdit import create_md_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-GENERATED = ("results", "models")  # written by `course pages`, no sentence is typed there
+GENERATED = (
+    "results",
+    "models",
+    "sources",
+)  # written by `course pages`, no sentence is typed there
 VERBATIM = re.compile(r"\{(?:code|code-cell|code-block|math|bibliography|image|tableofcontents)\b")
 OPTIONS = re.compile(r"(?:^:[\w-]+:.*\n?)*")
 

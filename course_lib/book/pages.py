@@ -1,10 +1,12 @@
-"""What is generated, never typed: README's table of chapters, the pages of numbers and models."""
+"""What is generated: README's table of chapters, the pages of numbers, models and sources."""
 
 from itertools import groupby
 from pathlib import Path
 
 from course_lib.book.budgets import load_budgets
 from course_lib.book.chapters import chapters
+from course_lib.book.markdown import table_row
+from course_lib.book.sources_page import sources_page
 from course_lib.metrics.fetch import SOURCES, Source
 from course_lib.models import available, read_card
 from course_lib.project import CourseError, course_root, write_atomically
@@ -53,6 +55,7 @@ def write_pages() -> list[Path]:
         ),
         root / "book" / "results.md": results_page(),
         root / "book" / "models.md": models_page(),
+        root / "book" / "sources.md": sources_page(),
     }
     changed = [page for page, text in pages.items() if _read(page) != text]
     for page in changed:
@@ -89,7 +92,7 @@ def chapter_table() -> str:
         cost = budgets.get(chapter.name)
         figures = (f"{cost.cpu_seconds:.0f}", f"{cost.peak_memory_mb:.0f}") if cost else ("–", "–")
         link = f"[{chapter.title}](notebooks/{chapter.notebook.name})"
-        lines.append(_row(str(chapter.number), link, chapter.shows, *figures))
+        lines.append(table_row(str(chapter.number), link, chapter.shows, *figures))
     return "\n".join(lines)
 
 
@@ -112,12 +115,12 @@ def models_page() -> str:
 def _fetched(source: Source) -> str:
     archive = source.archive
     name = f"`{archive.package}` {archive.version}"
-    return _row(source.title, name, f"`{archive.sha256[:16]}…`", source.licence)
+    return table_row(source.title, name, f"`{archive.sha256[:16]}…`", source.licence)
 
 
 def _card(card: dict) -> str:
     figures = [
-        _row(f"`{name}`", f"{f['value']:.4g}", f["unit"], f["data"], str(f["n"]))
+        table_row(f"`{name}`", f"{f['value']:.4g}", f["unit"], f["data"], str(f["n"]))
         for name, f in card["figures"].items()
     ]
     table = ["| Figure | Value | Unit | Data | n |", "| --- | ---: | --- | --- | ---: |", *figures]
@@ -151,12 +154,8 @@ def _table(results: list[Result]) -> str:
         name, value = f"`{r.name}`", f"{r.value:.6g}"
         tolerance = "–" if r.tolerance is None else f"±{r.tolerance:g}"
         seed = "–" if r.seed is None else str(r.seed)
-        lines.append(_row(name, value, r.unit, tolerance, r.data, str(r.n), seed))
+        lines.append(table_row(name, value, r.unit, tolerance, r.data, str(r.n), seed))
     return "\n".join(lines) + "\n"
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _read(page: Path) -> str:

@@ -20,7 +20,8 @@ def test_pages_are_regenerated_once(course, write_chapter):
     store_results("benchmarks", [Result(**(vars(NUMBER) | {"tolerance": None, "experiment": ""}))])
     readme, page = course / "README.md", course / "book" / "results.md"
 
-    assert write_pages() == [readme, page, course / "book" / "models.md"]
+    written = [course / "book" / name for name in ("models.md", "sources.md")]
+    assert write_pages() == [readme, page, *written]
     assert write_pages() == []
     table_row = (
         "| 7 | [A tiny case](notebooks/07_tiny_case.ipynb) | how the runner runs | 12 | 345 |"
