@@ -15,6 +15,7 @@ from course_lib.models.classifier import PlateReader
 from course_lib.models.denoiser import unet_denoiser
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
+from course_lib.models.hyperprior_vae import hyperprior_vae
 from course_lib.models.measurement_encoder import MeasurementEncoderForm
 from course_lib.models.srresnet import SRResNet
 from course_lib.models.stacked_vae import stacked_vae
@@ -30,6 +31,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "conv_vae": conv_vae,
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
+    "hyperprior_vae": hyperprior_vae,
     "LatentTranslation": LatentTranslation,
     "measurement_encoder": lambda **arguments: MeasurementEncoderForm(**arguments).build(),
     "PlateReader": PlateReader,

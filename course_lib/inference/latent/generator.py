@@ -37,6 +37,17 @@ class EncodingGenerator(LatentGenerator, Protocol):
         """q(z | x), or anything with its `.mean`."""
 
 
+@runtime_checkable
+class HierarchicalGenerator(LatentGenerator, Protocol):
+    """A `LatentGenerator` whose z has a prior of its own: h ~ N(0, I), z ~ p(z | h)."""
+
+    def latent_prior(self, h: Tensor) -> Any:
+        """p(z | h), with its `.mean` and `.stddev`."""
+
+    def encode_hyper(self, z: Tensor) -> Any:
+        """q(h) for latents z, or anything with its `.mean` and `.stddev`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pushforward:
     """The distribution of G(z) for z ~ N(0, I): makes a LatentGenerator of any map.

@@ -7,12 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from course_lib.finite_differences import laplacian
 from course_lib.inference.latent.energy import noise_sigma
 from course_lib.inference.latent.generator import LatentGenerator, check_encoder, draw_latents
 from course_lib.operators import Operator
 from course_lib.rng import check_generator, generator_from
+from course_lib.solvers import conjugate_gradient
 from course_lib.validation import check_linear
 
+GRADIENT_STD = 0.08  # of differences between neighbouring pixels of photographs, roughly
 PIXEL_STD = 0.25  # of images in [0, 1], roughly: the prior of the first guess of an image
 
 
@@ -89,6 +92,29 @@ def first_guess(
     z = torch.zeros_like(draw_latents(model, op, 1, generator_from(0))).to(y)
     mean = model.decode(z.expand(len(y), *z.shape[1:])).mean
     return linear.prox_l2(mean, y, (PIXEL_STD / sigma) ** 2)
+
+
+@torch.no_grad()
+def smooth_guess(
+    op: Operator, y: Tensor, *, sigma: float | None = None
+) -> Float[Tensor, "b c h w"]:
+    """An image to encode: argmin_u |A u - y|^2 / (2 sigma^2) + |grad u|^2 / (2 GRADIENT_STD^2).
+
+    Beside `first_guess` it fills lost pixels from their neighbours. A prior that says how rough a
+    neighbourhood is takes isolated pixels for roughness, and does not let go of it.
+
+    Raises:
+        ValueError: no sigma, or shapes that do not fit.
+        TypeError: an operator that is not linear.
+    """
+    remedy = "No such image without a linear operator: give x_init."
+    linear, sigma = check_linear("smooth_guess", op, remedy), noise_sigma("smooth_guess", op, sigma)
+    weight = (sigma / GRADIENT_STD) ** 2
+
+    def normal(u: Tensor) -> Tensor:
+        return linear.A_adjoint(linear.A(u)) - weight * laplacian(u)
+
+    return conjugate_gradient(normal, linear.A_adjoint(y), max_iter=300, rtol=1e-4).x
 
 
 @torch.no_grad()

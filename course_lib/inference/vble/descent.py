@@ -70,7 +70,7 @@ def with_fresh_draws(
             part.grad = grad * per_image((longest / lengths).clamp(max=1), grad)
         adam.step()
         schedule.step()
-        for name in {"log_a", "log_b"} & set(free):
+        for name in {"log_a", "log_a_h", "log_b"} & set(free):
             free[name].detach().clamp_(*LOG_SCALES)
         history.add(objective=value)
     end = {name: part.detach() for name, part in free.items()}

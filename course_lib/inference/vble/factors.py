@@ -8,6 +8,9 @@ A prior p = N(mean, (L L^T)^-1) has draws mean + L^-T e with e ~ N(0, I). A fact
 For the latent p = N(0, I), shift = m and s = a; for the image given the latent
 p = N(G(z), (L L^T)^-1), shift = nu and s = b. The divergence of a point from a Gaussian is
 infinite, so a point is no limit s -> 0: its term in s is left out (errata E18).
+
+Where the latent has a prior of its own, p(h) p(z | h), q(h) is such a factor and q(z) is `Placed`:
+it does not know of h, since what the measurement has settled must not move with h.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +18,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.distributions import Normal
 
-from course_lib.batch import inner
+from course_lib.batch import inner, total
 from course_lib.rng import normal_like
 
 STANDARD_NORMAL = Normal(0.0, 1.0)  # p(z)
 Parameters = dict[str, Tensor]  # "m", "log_a" (B, ...); "nu", "log_b" (B, C, H, W); those in use
-Eps = dict[str, Tensor]  # standard normal draws "z" and "x", (K, B, ...), for Gaussian factors
+# and, of a latent h above z, "m_h", "log_a_h" (B, ...)
+Eps = dict[str, Tensor]  # standard normal draws "h", "z", "x", (K, B, ...), for Gaussian factors
 
 
 class Point(NamedTuple):
@@ -65,25 +69,53 @@ class Shifted(NamedTuple):
         return self.factor.kl(p) + 0.5 * inner(white, white)
 
 
-class GaussianPosterior(NamedTuple):
-    """q(z) and q(x | z)."""
+class Placed(NamedTuple):
+    """N(m, diag a^2), or the point m, wherever the prior N(mean, diag sigma^2) lies."""
 
-    z: Shifted
+    m: Tensor
+    log_a: Tensor | None
+
+    def draw(self, _p: Any, eps: Any) -> Tensor:
+        """m + a e."""
+        return self.m if self.log_a is None else self.m + self.log_a.exp() * eps
+
+    def kl(self, p: Any) -> Tensor:
+        """That of a Gaussian with s = a / sigma, plus 1/2 |(m - mean) / sigma|^2, nats per image.
+
+        For a point, -log p(m) up to a constant: sigma depends on h, so its logarithm stays.
+        """
+        white, log_sigma = (self.m - p.mean) / p.stddev, p.stddev.log()
+        apart = 0.5 * inner(white, white)
+        if self.log_a is None:
+            return apart + total(log_sigma)
+        return apart + Gaussian(self.log_a - log_sigma).kl(p)
+
+
+class GaussianPosterior(NamedTuple):
+    """q(z) and q(x | z), and q(h) where z has a prior of its own."""
+
+    z: Shifted | Placed
     x: Point | Gaussian | Shifted
+    h: Shifted | None = None
 
     @classmethod
     def of(cls, free: Parameters) -> "GaussianPosterior":
         """q with these parameters; without log_a or log_b a factor is a point."""
-        latent = Gaussian(free["log_a"]) if "log_a" in free else Point()
-        image = Gaussian(free["log_b"]) if "log_b" in free else Point()
-        return cls(
-            Shifted(latent, free["m"]), Shifted(image, free["nu"]) if "nu" in free else image
-        )
+        image = _factor(free, "log_b")
+        x = Shifted(image, free["nu"]) if "nu" in free else image
+        if "m_h" not in free:
+            return cls(Shifted(_factor(free, "log_a"), free["m"]), x)
+        z = Placed(free["m"], free.get("log_a"))
+        return cls(z, x, Shifted(_factor(free, "log_a_h"), free["m_h"]))
+
+
+def _factor(free: Parameters, log_scale: str) -> Point | Gaussian:
+    return Gaussian(free[log_scale]) if log_scale in free else Point()
 
 
 def draw_eps(free: Parameters, n_draws: int, generator: Any) -> Eps:
     """Fresh draws for `n_draws` images of each measurement."""
-    scales = {"z": free.get("log_a"), "x": free.get("log_b")}
+    scales = {"h": free.get("log_a_h"), "z": free.get("log_a"), "x": free.get("log_b")}
     return {
         name: normal_like(scale.expand(n_draws, *scale.shape), generator)
         for name, scale in scales.items()

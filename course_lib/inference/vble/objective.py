@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.inference.latent.generator import LatentGenerator
+from course_lib.inference.latent.generator import HierarchicalGenerator, LatentGenerator
 from course_lib.inference.vble.factors import STANDARD_NORMAL, Eps, GaussianPosterior, Parameters
 from course_lib.operators import Operator, measure
 from course_lib.protocols import Likelihood
@@ -18,13 +18,21 @@ from course_lib.protocols import Likelihood
 def negative_elbo(
     q: GaussianPosterior, vae: LatentGenerator, op: Operator, y: Tensor, noise: Likelihood, eps: Eps
 ) -> Float[Tensor, " b"]:
-    """-E log p(y | Ax) + KL(q(z) || p(z)) + E KL(q(x|z) || p(x|z)), one draw, nats per image."""
-    z = q.z.draw(STANDARD_NORMAL, eps.get("z"))  # m + a e
+    """-E log p(y | Ax) + KL(q(z) || p(z)) + E KL(q(x|z) || p(x|z)), one draw, nats per image.
+
+    With a latent h above z the second term is KL(q(h) || p(h)) + E KL(q(z) || p(z | h)).
+    """
+    p_z, kl_h = STANDARD_NORMAL, 0.0
+    if q.h is not None and isinstance(vae, HierarchicalGenerator):
+        p_z = vae.latent_prior(q.h.draw(STANDARD_NORMAL, eps.get("h")))
+        kl_h = q.h.kl(STANDARD_NORMAL)
+    z = q.z.draw(p_z, eps.get("z"))  # m + a e
     p = vae.decode(z)  # N(G(z), (L L^T)^-1)
     x = q.x.draw(p, eps.get("x"))  # G(z) + nu + L^-T (b e')
     return (
         noise.negative_log_likelihood(measure(op, x), y)  # its gradient is op.A_vjp
-        + q.z.kl(STANDARD_NORMAL)
+        + kl_h
+        + q.z.kl(p_z)
         + q.x.kl(p)
     )
 

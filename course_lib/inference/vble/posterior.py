@@ -61,7 +61,8 @@ class VariationalPosterior:
 
     Attributes:
         model: the prior, a copy of the network that was given.
-        parameters: those of q, "m" and where they are free "log_a", "nu" and "log_b".
+        parameters: those of q, "m" and where they are free "log_a", "nu" and "log_b"; for a prior
+            with a latent h above z also "m_h" and "log_a_h".
         status: "converged" if an optimiser with fixed draws came to rest, "diverged" if the
             objective left the finite numbers for any image, else "max_iter".
         history: "objective", (rows, B): minus the ELBO in nats as each step estimated it.

@@ -6,7 +6,8 @@ and image, given y, is approximated by
     q(z) = N(m, diag a^2),    q(x | z) = N(G(z) + nu, L^-T diag(b^2) L^-1),
 
 the prior bent: a and b shrink what the measurement has settled (b = 1 where it says nothing), and
-nu adds what D cannot draw. The best such q minimises minus the ELBO, see `objective`. Its draws
+nu adds what D cannot draw. The best such q minimises minus the ELBO, see `objective`. A prior with
+a latent above z, p(h) p(z | h), has one more factor, q(h) = N(m_h, diag a_h^2). Its draws
 z = m + a e and x = G(z) + nu + L^-T (b e') are functions of standard normal numbers, through which
 gradients reach m, a, b and nu.
 
@@ -21,8 +22,12 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from course_lib.inference.latent.generator import LatentGenerator, check_evaluation
-from course_lib.inference.latent.start import encoded
+from course_lib.inference.latent.generator import (
+    HierarchicalGenerator,
+    LatentGenerator,
+    check_evaluation,
+)
+from course_lib.inference.latent.start import encoded, smooth_guess
 from course_lib.inference.vble.descent import StochasticAdam, with_fixed_draws, with_fresh_draws
 from course_lib.inference.vble.factors import Eps, Parameters, draw_eps
 from course_lib.inference.vble.objective import Objective
@@ -111,7 +116,8 @@ class VBLE:
                 noise; op.noise_model by default.
             optimiser: `StochasticAdam`, with fresh draws at every step, or `LBFGS` or `Adam` with
                 the same draws throughout, which find the minimum for those to many digits.
-            x_init: images (B, C, H, W) for the encoder; `first_guess` by default.
+            x_init: images (B, C, H, W) for the encoder; `first_guess` by default, or
+                `smooth_guess` where z has a prior of its own.
             z_init: latents (B, ...) to start from instead; log a is then -3.
             eps: the draws of every step; from the generator by default, one draw an image where
                 the optimiser does not say how many.
@@ -152,13 +158,19 @@ class VBLE:
     ) -> Parameters:
         if z_init is None:
             sigma = noise.std(y).mean().item()
+            if x_init is None and isinstance(vae, HierarchicalGenerator):
+                x_init = smooth_guess(op, y, sigma=sigma)
             q = encoded("VBLE.fit", vae, op, y, x_init, sigma=sigma, remedy="give z_init.")
             m, log_a = q.mean, q.stddev.log()
         else:
             m, log_a = z_init.detach(), torch.full_like(z_init, -3.0)
         zero = y.new_zeros(len(y), *op.img_size)
-        free = {"m": m}
-        free |= {"log_a": log_a} if self.latent == "gaussian" else {}
+        free, log_scales = {"m": m}, {"log_a": log_a}
+        if isinstance(vae, HierarchicalGenerator):
+            with torch.no_grad():
+                q_h = vae.encode_hyper(m)
+            free["m_h"], log_scales["log_a_h"] = q_h.mean, q_h.stddev.log()
+        free |= log_scales if self.latent == "gaussian" else {}
         free |= {"log_b": zero} if self.image == "gaussian" else {}
         return free | ({"nu": zero} if self.nu else {})
 

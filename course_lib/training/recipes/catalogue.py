@@ -5,6 +5,7 @@ from course_lib.training.recipes.classifier import CLASSIFIER_RECIPES
 from course_lib.training.recipes.diffusion import DIFFUSION_RECIPES
 from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.hvaes import HVAE_RECIPES
+from course_lib.training.recipes.hyperprior_vaes import HYPERPRIOR_RECIPES
 from course_lib.training.recipes.measurement_encoders import ENCODER_RECIPES
 from course_lib.training.recipes.recipe import Recipe
 from course_lib.training.recipes.restoration import RESTORATION_RECIPES
@@ -18,6 +19,7 @@ RECIPES: dict[str, Recipe] = {
         *VAE_RECIPES,
         *STRUCTURED_VAE_RECIPES,
         *HVAE_RECIPES,
+        *HYPERPRIOR_RECIPES,
         *ENCODER_RECIPES,
         *GAN_RECIPES,
         *CLASSIFIER_RECIPES,

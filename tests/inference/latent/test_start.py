@@ -15,7 +15,10 @@ from latent_world import (
 )
 
 from course_lib.exact import matrix_of
+from course_lib.finite_differences import laplacian
 from course_lib.inference.latent import Pushforward, Starts, first_guess, map_z
+from course_lib.inference.latent.start import GRADIENT_STD, smooth_guess
+from course_lib.operators import Blur, Inpainting, gaussian_kernel
 from course_lib.rng import generator_from
 
 
@@ -78,3 +81,25 @@ def test_refusals():
         Starts(first="zero")
     with pytest.raises(ValueError, match=r"no encoder.*Starts\(first='prior'\)"):
         drawn(Pushforward(Bent(), (K,)), Starts(), generator_from(0))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Blur(gaussian_kernel(1.0, 3).double(), (1, 6, 8)),
+        Inpainting((torch.rand(1, 6, 8, generator=generator_from(9)) < 0.5).double()),
+    ],
+    ids=["blur", "inpainting"],
+)
+def test_smooth_guess_is_a_gaussian_posterior(op):
+    """Of x with p(x) ~ exp(-|grad x|^2 / (2 GRADIENT_STD^2)), by a dense solve."""
+    A, y = matrix_of(op), torch.rand(2, 1, 6, 8, generator=generator_from(1), dtype=torch.float64)
+    y = op.A(y)
+    eye = torch.eye(48, dtype=torch.float64).view(48, 1, 6, 8)
+    minus_laplacian = -laplacian(eye).view(48, 48)
+    sigma = 0.02
+    precision = A.T @ A / sigma**2 + minus_laplacian / GRADIENT_STD**2
+    exact = torch.linalg.solve(precision, A.T @ y.flatten(1).T / sigma**2).T
+    # Conjugate gradients stop at a residual of 1e-4, times the condition number, below 100.
+    found = smooth_guess(op, y, sigma=sigma).flatten(1)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-2)
