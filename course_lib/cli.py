@@ -203,11 +203,16 @@ def train(
 def restore(
     image: Annotated[Path, typer.Argument(help="A photograph: PNG, JPEG, TIFF.")],
     operator: Annotated[
-        str, typer.Option(help="What to undo: deblur, super-resolution, inpaint, denoise.")
+        str,
+        typer.Option(help="What to undo: deblur, super-resolution, inpaint, denoise, old-photo."),
     ],
     method: Annotated[
-        str, typer.Option(help="vble, vble-x, vble-z, map-z, pnp, wiener, tv.")
-    ] = "vble",
+        str | None,
+        typer.Option(
+            help="vble (default), vble-x, vble-z, map-z, pnp, wiener, tv; for old-photo direct "
+            "(default), translation."
+        ),
+    ] = None,
     kernel_std: Annotated[
         float | None, typer.Option(help="Standard deviation of a Gaussian blur, in pixels: 1.5.")
     ] = None,
@@ -238,14 +243,28 @@ def restore(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Restore a photograph: estimate, standard deviation of each pixel, and samples."""
-    from course_lib.restore.files import restore_file
-    from course_lib.restore.methods import choose_method
+    from course_lib.restore.files import restore_file, restore_old_file
+    from course_lib.restore.methods import choose_method, choose_old_photo_restorer
     from course_lib.restore.task import Task
 
+    folder = out or Path(f"{image.stem}_restored")
+
+    def tell(line: str) -> None:
+        typer.echo(with_flags(line))
+
     try:
+        if operator == "old-photo":
+            unused = {"kernel_std": kernel_std, "kernel": kernel, "factor": factor, "sigma": sigma}
+            unused |= {"samples": samples, "weight": weight, "model": model}
+            if given := [name for name, value in unused.items() if value is not None]:
+                raise CourseError(f"`{given[0]}` does nothing for old-photo; leave it out.")
+            restorer, facts = choose_old_photo_restorer(method or "direct", device)
+            options = {"facts": facts, "mask_file": mask, "force": force, "tell": tell}
+            restore_old_file(image, folder, restorer, **options)
+            return
         task = Task(operator, kernel_std, kernel, factor, mask, sigma)
         chosen = choose_method(
-            method,
+            method or "vble",
             model=model,
             n_samples=samples,
             n_steps=steps,
@@ -254,7 +273,6 @@ def restore(
             seed=seed,
             device=device,
         )
-        folder = out or Path(f"{image.stem}_restored")
         restore_file(
             image,
             folder,
@@ -262,7 +280,7 @@ def restore(
             chosen,
             force=force,
             progress=True,
-            tell=lambda line: typer.echo(with_flags(line)),
+            tell=tell,
         )
     except CourseError as error:
         raise CourseError(with_flags(str(error))) from error

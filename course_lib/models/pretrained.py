@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from course_lib.models.autoencoder import DenoisingAutoencoder
 from course_lib.models.classifier import PlateReader
+from course_lib.models.damage_detector import DamageDetector
 from course_lib.models.denoiser import unet_denoiser
 from course_lib.models.flow import SuperResolutionFlow
 from course_lib.models.gan import GAN
@@ -29,6 +30,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "compact_vae": compact_vae,
     "conv_vae": conv_vae,
+    "DamageDetector": DamageDetector,
     "DenoisingAutoencoder": DenoisingAutoencoder,
     "GAN": GAN,
     "hyperprior_vae": hyperprior_vae,

@@ -7,20 +7,22 @@ name in that place.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from course_lib.data.picture_files import Picture, read_picture, write_picture
 from course_lib.project import CourseError, write_atomically
+from course_lib.restore.old_photos import OldPhotoRestorer
 from course_lib.restore.photographs import Method, Restoration, restore_photo
-from course_lib.restore.task import GREY_LEVEL, Task
+from course_lib.restore.task import GREY_LEVEL, Task, read_seen
 
-RESULT = re.compile(r"estimate\.png|std\.png|sample_\d+\.png|summary\.json")
+RESULT = re.compile(r"(estimate|std|sample_\d+|mask|before_after)\.png|summary\.json")
 WHITES = (1, 2, 5, 10, 20, 50, 100, 255)  # grey levels that white may stand for in std.png
 
 
@@ -100,6 +102,60 @@ def restore_file(
     return summary
 
 
+def restore_old_file(
+    path: Path,
+    out: Path,
+    restorer: OldPhotoRestorer,
+    *,
+    facts: Mapping[str, str] = {},
+    mask_file: Path | None = None,
+    force: bool = False,
+    tell: Callable[[str], object] = print,
+) -> dict[str, Any]:
+    """Restore an old photograph from a file; returns the summary.
+
+    Writes `estimate.png`, `mask.png` (white where pixels are seen, as a mask is given),
+    `before_after.png`, and last `summary.json`.
+
+    Args:
+        path: PNG, JPEG or TIFF, grey or in colour, of any size.
+        out: folder of the results.
+        restorer: networks that find and repair the damage.
+        facts: what the summary says of them.
+        mask_file: picture of the same size, black where pixels are lost; found if None.
+        force: replace results in that folder.
+        tell: takes each line of the report.
+
+    Raises:
+        CourseError: a file that cannot be read or does not fit, or results that would be lost.
+    """
+    start = time.perf_counter()
+    check_folder(out, force, [path, mask_file])
+    picture = read_picture(path)
+    seen = read_seen(mask_file, *picture.image.shape[-2:])
+    found = restorer.restore(picture.image, None if seen is None else 1 - seen.float())
+    lost = found.mask.mean().item()
+    told = "found" if mask_file is None else "as given"
+    tell(f"Damage: {lost:.1%} of the pixels ({told}). See mask.png; another one sets `mask_file`.")
+    summary = {
+        "picture": path.name,
+        "operator": "old-photo",
+        **facts,
+        "factor": 1,
+        "mask_file": mask_file and mask_file.name,
+        "lost_part": lost,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    restoration = Restoration(found.estimate, found.estimate[None][:0], float("nan"))
+    further = {
+        "mask.png": 1 - found.mask,
+        "before_after.png": torch.cat([picture.image, found.estimate.clamp(0, 1)], dim=-1),
+    }
+    summary = write_report(out, restoration, picture, summary, further)
+    tell(f"Written to {out} in {summary['seconds']:.0f} s.")
+    return summary
+
+
 def check_folder(out: Path, force: bool, inputs: list[Path | None]) -> None:
     """Refuse a folder in which something would be lost.
 
@@ -121,9 +177,20 @@ def check_folder(out: Path, force: bool, inputs: list[Path | None]) -> None:
 
 
 def write_report(
-    out: Path, found: Restoration, picture: Picture, summary: dict[str, Any]
+    out: Path,
+    found: Restoration,
+    picture: Picture,
+    summary: dict[str, Any],
+    further: Mapping[str, Tensor] = {},
 ) -> dict[str, Any]:
     """Write all pictures, then the summary, and remove what an earlier run has left.
+
+    Args:
+        out: folder.
+        found: estimate, samples, deviation.
+        picture: the file that was restored.
+        summary: what was done.
+        further: more pictures by name, without alpha, in 8 bits.
 
     Returns:
         The summary, with what readers of the pictures must know.
@@ -139,7 +206,9 @@ def write_report(
     pictures |= {f"sample_{k}.png": x for k, x in enumerate(found.samples, start=1)}
     for name, image in pictures.items():
         write_picture(out / name, image, alpha=alpha, bits=bits)
-    written = {*pictures, "summary.json"}
+    for name, image in further.items():
+        write_picture(out / name, image)
+    written = {*pictures, *further, "summary.json"}
     if found.std is not None:
         std = found.std.square().mean(0, keepdim=True).sqrt() / GREY_LEVEL
         high = np.quantile(std.cpu().numpy(), 0.995)

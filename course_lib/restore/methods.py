@@ -8,6 +8,8 @@ import torch
 from course_lib.inference.vble.posterior import N_DRAWS
 from course_lib.models.pretrained import available, load_pretrained, read_card
 from course_lib.project import CourseError
+from course_lib.restore.networks import keep_intact
+from course_lib.restore.old_photos import OldPhotoRestorer
 from course_lib.restore.penalties import WEIGHTS, Penalty
 from course_lib.restore.plug_and_play import DenoisingPrior
 from course_lib.restore.task import check_choice
@@ -73,6 +75,30 @@ def choose_method(
     vae = _load(name, CONVOLUTIONAL, device)
     numbers = {"n_steps": n_steps, "n_samples": n_samples, "tile": tile, "seed": seed}
     return VariationalBayes(vae, VARIANTS[method], name=name, **numbers)
+
+
+OLD_PHOTO_METHODS = {"direct": "dae_photos64", "translation": "translation_photos64"}
+
+
+def choose_old_photo_restorer(
+    method: str = "direct", device: str = "cpu"
+) -> tuple[OldPhotoRestorer, dict[str, str]]:
+    """The chain for old photographs, and what a report says of it.
+
+    Args:
+        method: "direct" for the denoising autoencoder, "translation" by way of latents.
+        device: where the arithmetic is done.
+
+    Raises:
+        CourseError: another word, or a device that cannot be used.
+    """
+    check_choice("method", method, tuple(OLD_PHOTO_METHODS))
+    _check_device(device)
+    name = OLD_PHOTO_METHODS[method]
+    detector = load_pretrained("detector_photos64", device)
+    repair = keep_intact(load_pretrained(name, device))
+    facts = {"method": method, "model": name, "detector": "detector_photos64"}
+    return OldPhotoRestorer(detector.probability, repair, device), facts
 
 
 def _load(name: str, architectures: tuple[str, ...], device: str) -> Any:

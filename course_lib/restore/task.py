@@ -81,7 +81,7 @@ class Task:
         """
         height, width = image.shape[-2:]
         factor = self.factor or 1
-        kernel, seen = self._kernel(max(height, width)), self._seen(height, width)
+        kernel, seen = self._kernel(max(height, width)), read_seen(self.mask_file, height, width)
         if kernel is not None:
             h, w = kernel.shape[-2:]
             if h > factor * height or w > factor * width:
@@ -101,22 +101,26 @@ class Task:
             )
         return gaussian_kernel(self.kernel_std)
 
-    def _seen(self, height: int, width: int) -> Tensor | None:
-        if self.mask_file is None:
-            return None
-        seen = read_picture(self.mask_file).image.mean(0, keepdim=True) > 0.5
-        h, w = seen.shape[-2:]
-        if (h, w) != (height, width):
-            raise CourseError(
-                f"`mask_file`: {self.mask_file} has {h} x {w} pixels, the picture {height} x "
-                f"{width}."
-            )
-        if not seen.any():
-            raise CourseError(
-                f"`mask_file`: {self.mask_file} is black all over; white says where the picture "
-                "is seen."
-            )
-        return seen
+
+def read_seen(file: Path | None, height: int, width: int) -> Tensor | None:
+    """Where a picture is seen, (1, H, W), from a mask that is white there; None without a file.
+
+    Raises:
+        CourseError: a file that cannot be read, has another size, or is black all over.
+    """
+    if file is None:
+        return None
+    seen = read_picture(file).image.mean(0, keepdim=True) > 0.5
+    h, w = seen.shape[-2:]
+    if (h, w) != (height, width):
+        raise CourseError(
+            f"`mask_file`: {file} has {h} x {w} pixels, the picture {height} x {width}."
+        )
+    if not seen.any():
+        raise CourseError(
+            f"`mask_file`: {file} is black all over; white says where the picture is seen."
+        )
+    return seen
 
 
 def check_choice(option: str, value: str, known: tuple[str, ...]) -> None:

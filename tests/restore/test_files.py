@@ -14,8 +14,9 @@ from course_lib.inference.plug_and_play.noise_rule import WEIGHTS
 from course_lib.operators import bicubic_kernel, gaussian_kernel
 from course_lib.project import CourseError
 from course_lib.restore import files as module
-from course_lib.restore.files import restore_file
-from course_lib.restore.methods import choose_method
+from course_lib.restore.files import restore_file, restore_old_file
+from course_lib.restore.methods import choose_method, choose_old_photo_restorer
+from course_lib.restore.old_photos import OldPhotoRestorer
 from course_lib.restore.task import Task
 from course_lib.rng import generator_from
 
@@ -170,6 +171,46 @@ def test_nothing_of_the_user_is_lost(photo):
     with pytest.raises(CourseError, match=r"would replace .*estimate.png itself. Give another"):
         restore_file(out / "estimate.png", out, task, method, force=True)
     assert (out / "estimate.png").read_bytes() == before
+
+
+# ------------------------------------------------------------------ old photographs
+
+
+def restore_old(photo, **options):
+    told = []
+    restorer = OldPhotoRestorer(lambda x: (x > 0.95).to(x), lambda x, _: x)
+    summary = restore_old_file(photo, photo.parent / "out", restorer, tell=told.append, **options)
+    return summary, "\n".join(told)
+
+
+def test_an_old_photograph_with_its_mask_and_both_side_by_side(photo):
+    image = read_picture(photo).image
+    image[:, 10, 5:20] = 1.0
+    write_picture(photo, image)
+    summary, told = restore_old(photo, facts={"model": "identity"})
+    assert names(photo) == {"estimate.png", "mask.png", "before_after.png", "summary.json"}
+    out = photo.parent / "out"
+    mask = read_picture(out / "mask.png").image
+    expected = torch.ones(1, 24, 32)
+    expected[:, 9:12, 4:21] = 0
+    assert torch.equal(mask, expected)
+    assert read_picture(out / "before_after.png").image.shape == (1, 24, 64)
+    assert summary["lost_part"] == pytest.approx(3 * 17 / (24 * 32))
+    assert summary["model"] == "identity"
+    assert "Damage: 6.6% of the pixels (found)" in told
+
+
+def test_a_mask_of_ones_own_is_taken(photo, tmp_path):
+    seen = torch.ones(1, 24, 32)
+    seen[:, :6] = 0
+    write_picture(tmp_path / "seen.png", seen)
+    summary, told = restore_old(photo, mask_file=tmp_path / "seen.png")
+    assert summary["lost_part"] == 0.25
+    assert "(as given)" in told
+    with pytest.raises(CourseError, match="holds results already"):
+        restore_old(photo)
+    with pytest.raises(CourseError, match="`method`: there is direct, translation; got 'magic'"):
+        choose_old_photo_restorer("magic")
 
 
 # ------------------------------------------------------------------ refusals

@@ -2,6 +2,7 @@
 
 from course_lib.project import CourseError
 from course_lib.training.recipes.classifier import CLASSIFIER_RECIPES
+from course_lib.training.recipes.damage import DAMAGE_RECIPES
 from course_lib.training.recipes.diffusion import DIFFUSION_RECIPES
 from course_lib.training.recipes.gans import GAN_RECIPES
 from course_lib.training.recipes.hvaes import HVAE_RECIPES
@@ -24,6 +25,7 @@ RECIPES: dict[str, Recipe] = {
         *GAN_RECIPES,
         *CLASSIFIER_RECIPES,
         *RESTORATION_RECIPES,
+        *DAMAGE_RECIPES,
         *SUPER_RESOLUTION_RECIPES,
         *DIFFUSION_RECIPES,
     )

@@ -162,6 +162,13 @@ def test_each_image_gets_the_weight_of_its_own_noise():
     assert found.x[:, 0, 0, 0].tolist() == found.weight.tolist()
 
 
+def test_of_equal_weights_the_first_one_is_kept():
+    def run(weight):
+        return Solution(torch.full((2, *SIZE), weight), "max_iter", {"misfit": torch.ones(1, 2)}, 1)
+
+    assert matched_to_noise(run, (0.4, 0.1, 0.2)).weight.tolist() == [0.4, 0.4]
+
+
 def test_the_rule_refuses_what_it_cannot_use():
     never = dict[float, Solution]().__getitem__
     with pytest.raises(ValueError, match="expected weights and a positive target"):
