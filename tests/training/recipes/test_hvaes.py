@@ -87,6 +87,8 @@ def test_below_the_floor_the_residual_is_cheap(model, x, monkeypatch, cut, floor
 
 def test_a_group_that_is_half_open_says_half(model, x, monkeypatch):
     """The latent is the mean of the prior plus `openness` times the departure of the draw."""
+    for parameter in model.decoder.parameters():  # the means of a fresh prior are all 0
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator_from(2))
     monkeypatch.setattr(hvaes, "openness", lambda side, done: 0.5)
     monkeypatch.setattr(hvaes, "reparameterise", lambda q, generator: torch.ones_like(q.mean))
     monkeypatch.setattr(CoarseFirst, "_rate_of_vector", lambda *_: torch.zeros(()))
@@ -104,6 +106,7 @@ def test_a_group_that_is_half_open_says_half(model, x, monkeypatch):
     objective = CoarseFirst(model, x, noise_floor=0.05)
     objective.loss("model", x, done=0.5, generator=generator_from(0))
     assert len(latents) == len(model.sides)
+    assert max(mean.abs().max() for mean, _ in latents) > 0.01
     for mean, latent in latents:
         torch.testing.assert_close(latent, mean + 0.5 * (1 - mean))
 
