@@ -24,6 +24,7 @@ from course_lib.inference.classical import oracle_median_tv
 from course_lib.metrics import mean_half_width, psnr
 from course_lib.models import VAE, LinearAutoencoder, compact_vae, load_pretrained
 from course_lib.restore import apply_in_tiles, keep_intact
+from course_lib.restore.methods import choose_old_photo_restorer
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from
 from course_lib.training import NegativeElbo, Objective, Settings, UnscaledElbo, train
@@ -120,6 +121,33 @@ def difference(
         for key, value in found.items()
         if "gain" in key
     }
+
+
+@experiment(CHAPTER, on_photographs=True)
+def without_mask(budget: str) -> list[Result]:
+    """The direct network with no mask, with the one that is found, and with the true one."""
+    n = {"smoke": 4, "class": 12, "full": N_PHOTOGRAPHS}[budget]
+    x = load_images("photos", "test", n, budget)[:n]
+    kind = "BSDS500 test photographs" if budget == "full" else "photographs"
+    chain, _ = choose_old_photo_restorer("direct")
+    direct, results = load_restorers()["direct"], []
+    for damage in ("both", "shifted"):
+        y, mask = DAMAGES[damage](x, generator=generator_from(1))
+        hit = mask.flatten(1).any(1)
+        clean, y, mask = x[hit], y[hit], mask[hit]
+        masks = {"blind": torch.zeros_like(mask), "found": chain.find(y), "given": mask}
+        estimates = {name: direct(y, lost) for name, lost in masks.items()}
+        found = scores(estimates, clean, budget, over="blind", tolerance=0.05)
+        found |= difference(estimates, clean, budget, "given", "found")
+        words = f"a crop of 64 x 64 from each of {len(clean)} {kind}, {damage} damage"
+        results += means(found, f"{{}}_mask_{damage}", words, len(clean), 1)
+    return results
+
+
+@experiment(CHAPTER, cheap=True)
+def detector(_budget: str) -> list[Result]:
+    """Figures of the detector of damage, from its card."""
+    return figures_from_card("detector_photos64", "detector")
 
 
 @experiment(CHAPTER, on_photographs=True)

@@ -78,8 +78,8 @@ class OldPhotoRestorer:
             estimate = from_greys(torch.cat([restored, colours]))
         return RestoredOldPhoto(estimate.to(photo), lost[0].to(photo))
 
-    def find(self, grey: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
-        """The mask: where damage is likely, and one pixel around it."""
+    def find(self, grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """The masks: 1 where damage is likely, and one pixel around it."""
         probability = _in_tiles(lambda x, _: self.detect(x), grey, torch.zeros_like(grey))
         likely = (probability > LIKELY).cpu().numpy()
         grown = binary_dilation(likely, torch.ones(1, 1, 3, 3).numpy())
