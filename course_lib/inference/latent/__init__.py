@@ -19,7 +19,7 @@ from course_lib.inference.latent.generator import LatentGenerator, Pushforward
 from course_lib.inference.latent.laplace import Laplace, laplace
 from course_lib.inference.latent.map_xz import Sweeps, map_xz
 from course_lib.inference.latent.map_z import LatentSolution, map_z
-from course_lib.inference.latent.start import Starts, first_guess
+from course_lib.inference.latent.start import Starts, first_guess, smooth_guess
 
 __all__ = [
     "BestDraw",
@@ -43,4 +43,5 @@ __all__ = [
     "laplace",
     "map_xz",
     "map_z",
+    "smooth_guess",
 ]

@@ -53,12 +53,16 @@ def with_fresh_draws(
     draw: Callable[[], Eps],
     optimiser: StochasticAdam,
     nu_unit: float,
+    units: Parameters | None = None,
 ) -> End:
-    """Parameters after Adam's steps; those of nu are `nu_unit` times as long as the others."""
+    """Parameters after Adam's steps; those of nu are `nu_unit` times as long as the others, and
+    those of a parameter in `units` as much longer, number by number, as is written there.
+    """
+    units = {} if units is None else units
     free = {name: part.clone().requires_grad_() for name, part in start.items()}
-    units = dict.fromkeys(free, 1.0) | {"nu": nu_unit}
+    rates = dict.fromkeys(free, 1.0) | {"nu": nu_unit}
     adam = torch.optim.Adam(
-        [{"params": [free[name]], "lr": units[name] * optimiser.step_size} for name in free]
+        [{"params": [free[name]], "lr": rates[name] * optimiser.step_size} for name in free]
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, optimiser.n_steps)
     history, longest = History("objective"), optimiser.clip_norm * f.n_measured
@@ -68,7 +72,10 @@ def with_fresh_draws(
         lengths = torch.stack([inner(grad, grad) for grad in grads]).sum(0).sqrt()
         for part, grad in zip(free.values(), grads, strict=True):
             part.grad = grad * per_image((longest / lengths).clamp(max=1), grad)
+        before = {name: free[name].detach().clone() for name in units}
         adam.step()
+        for name, unit in units.items():
+            free[name].data = before[name].lerp(free[name].detach(), unit)
         schedule.step()
         for name in {"log_a", "log_a_h", "log_b"} & set(free):
             free[name].detach().clamp_(*LOG_SCALES)

@@ -38,6 +38,7 @@ from course_lib.rng import check_generator
 from course_lib.solvers import LBFGS, Adam
 from course_lib.validation import check_measurement
 
+LATENT_STEP = 5.0  # steps of z and h by the encoder's deviations: flat places need small ones
 Kind = Literal["gaussian", "point"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "MAP-z": {"latent": "point", "image": "point", "nu": False},
@@ -133,7 +134,7 @@ class VBLE:
         if eps is None and "gaussian" in (self.latent, self.image):
             check_generator("VBLE.fit", generator)
         vae, noise = in_channels_last(self.vae), _likelihood(op, noise)
-        free = self._start(vae, op, y, noise, x_init, z_init)
+        free, units = self._start(vae, op, y, noise, x_init, z_init)
 
         def draw() -> Eps:
             n_draws = getattr(optimiser, "n_draws", 1)
@@ -142,7 +143,7 @@ class VBLE:
         f = Objective(vae, op, y, noise)
         if isinstance(optimiser, StochasticAdam):
             nu_unit = float(getattr(vae, "noise_std", 1.0))
-            end = with_fresh_draws(f, free, draw, optimiser, nu_unit)
+            end = with_fresh_draws(f, free, draw, optimiser, nu_unit, units)
         else:
             end = with_fixed_draws(f, free, draw(), optimiser)
         return VariationalPosterior(vae, *end, generator and generator.clone_state())
@@ -155,7 +156,8 @@ class VBLE:
         noise: Likelihood,
         x_init: Tensor | None,
         z_init: Tensor | None,
-    ) -> Parameters:
+    ) -> tuple[Parameters, Parameters]:
+        """Where the descent starts, and the lengths of its steps where they differ from 1."""
         if z_init is None:
             sigma = noise.std(y).mean().item()
             if x_init is None and isinstance(vae, HierarchicalGenerator):
@@ -165,14 +167,15 @@ class VBLE:
         else:
             m, log_a = z_init.detach(), torch.full_like(z_init, -3.0)
         zero = y.new_zeros(len(y), *op.img_size)
-        free, log_scales = {"m": m}, {"log_a": log_a}
+        free, log_scales, units = {"m": m}, {"log_a": log_a}, {}
         if isinstance(vae, HierarchicalGenerator):
             with torch.no_grad():
                 q_h = vae.encode_hyper(m)
             free["m_h"], log_scales["log_a_h"] = q_h.mean, q_h.stddev.log()
+            units = {"m": LATENT_STEP * log_a.exp(), "m_h": LATENT_STEP * q_h.stddev}
         free |= log_scales if self.latent == "gaussian" else {}
         free |= {"log_b": zero} if self.image == "gaussian" else {}
-        return free | ({"nu": zero} if self.nu else {})
+        return free | ({"nu": zero} if self.nu else {}), units
 
 
 def _likelihood(op: Operator, noise: Likelihood | float | None) -> Likelihood:

@@ -1,6 +1,7 @@
-"""VAE of photographs with a hyperprior."""
+"""VAEs of photographs with a hyperprior, at two rates."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn.functional import mse_loss
 
 from course_lib.metrics import psnr
 from course_lib.models.hyperprior_vae import HyperpriorVAE
+from course_lib.models.pretrained import load_pretrained
 from course_lib.models.structured_vae import StructuredNormal
 from course_lib.models.vae import reparameterise
 from course_lib.protocols import Dataset
@@ -124,11 +126,29 @@ def hyperprior_recipe(
     )
 
 
+def start_from(name: str) -> Callable[[HyperpriorVAE], None]:
+    """Take the weights of another rate, but keep the noise level."""
+
+    def start(model: HyperpriorVAE) -> None:
+        noise_std = model.noise_std.clone()
+        model.load_state_dict(load_pretrained(name).state_dict())
+        model.noise_std.copy_(noise_std)
+
+    return start
+
+
 HYPERPRIOR_RECIPES = [
     hyperprior_recipe(
         "hyperprior_photos64",
         "higher rate: decoder noise 0.03",
         noise_std=0.03,
         settings=Settings(steps=11_000, batch_size=16, clip_norm=5.0),
+    ),
+    hyperprior_recipe(
+        "hyperprior_photos64_low",
+        "lower rate: decoder noise 0.06",
+        noise_std=0.06,
+        settings=Settings(steps=4000, batch_size=16, clip_norm=5.0),
+        start=start_from("hyperprior_photos64"),
     ),
 ]

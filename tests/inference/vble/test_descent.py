@@ -176,6 +176,20 @@ def test_history_of_fixed_draws_is_the_objective_of_each_point():
     torch.testing.assert_close(history, expected, rtol=1e-13, atol=0)
 
 
+def test_steps_have_the_units_of_their_numbers():
+    """Number by number, as for the parameter in that unit: Adam's first step is the step size."""
+    start = {"m": draw(2, 3), "nu": draw(2, 3, seed=1), "log_b": draw(2, 3, seed=2)}
+    units = {"m": torch.tensor([0.1, 1.0, 7.0], dtype=F64).expand(2, -1)}
+    eps = {"z": draw(2, 3, seed=9)}
+    end, *_ = with_fresh_draws(
+        Bowl(), start, lambda: eps, StochasticAdam(1, 0.01, clip_norm=1e9), 0.5, units
+    )
+    for name, unit in (units | {"nu": 0.5, "log_b": 1.0}).items():
+        moved = (end[name] - start[name]).abs()
+        # Adam divides by |g| + 1e-8; the least |g| here is about 1e-3.
+        torch.testing.assert_close(moved, 0.01 * unit + 0 * moved, rtol=1e-4, atol=0)
+
+
 def test_short_gradients_are_left_alone():
     y, z = draw(2, 1, H, W, seed=7), draw(2, K, seed=8)
     found = [

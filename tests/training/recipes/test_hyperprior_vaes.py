@@ -1,4 +1,4 @@
-"""Training at a fixed noise level: the loss, and what the head may change."""
+"""Training at a fixed noise level: the loss, what the head may change, and the second rate."""
 
 import math
 
@@ -9,7 +9,8 @@ from helpers import moved_by_one_step
 from course_lib.models.hyperprior_vae import hyperprior_vae
 from course_lib.models.vae import reparameterise
 from course_lib.rng import generator_from
-from course_lib.training.recipes.hyperprior_vaes import PART, FixedRateElbo, evaluate
+from course_lib.training.recipes import hyperprior_vaes
+from course_lib.training.recipes.hyperprior_vaes import PART, FixedRateElbo, evaluate, start_from
 
 FORM = {"hyper_channels": 2, "hyper_width": 4, "channels": (4, 4, 4, 4), "img_size": (1, 32, 32)}
 
@@ -68,6 +69,15 @@ def test_one_step_moves_every_part_but_not_the_noise_level(objective, x, tmp_pat
     parts = {name.split(".")[0] for name in moved}
     assert {"encoder", "decoder", "hyper_decoder", "head"} <= parts
     assert "noise_std" not in moved
+
+
+def test_the_second_rate_starts_from_the_first(monkeypatch):
+    first, second = small(0.03), small(0.06, seed=7)
+    monkeypatch.setattr(hyperprior_vaes, "load_pretrained", lambda name: first)
+    start_from("first")(second)
+    assert second.noise_std == torch.tensor(0.06)
+    for key, value in first.state_dict().items():
+        assert key == "noise_std" or torch.equal(second.state_dict()[key], value)
 
 
 def test_figures_of_a_fresh_model(x):
