@@ -640,13 +640,13 @@ def figure_of(world_name):
     return stored_figure({f: f"{world_name}_{f}" for f in FAMILIES})
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Photographs: mean change over 20 images, with bands of one standard deviation over the images.", "name": "fig-blur-photos"}, "image": {"alt": "Four falling curves with wide bands, all below zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Photographs: mean change over 50 images, with bands of one standard deviation over the images.", "name": "fig-blur-photos"}, "image": {"alt": "Four falling curves with wide bands, all below zero."}}
 figure_of("photos")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates: the same, 30 images.", "name": "fig-blur-plates"}, "image": {"alt": "Four falling curves with bands below zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Plates: the same.", "name": "fig-blur-plates"}, "image": {"alt": "Four falling curves with bands below zero."}}
 figure_of("plates")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits: the same, 50 images. The scale is finer.", "name": "fig-blur-portraits"}, "image": {"alt": "Four curves near zero with bands on both sides of it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Portraits: the same. The scale is finer.", "name": "fig-blur-portraits"}, "image": {"alt": "Four curves near zero with bands on both sides of it."}}
 figure_of("portraits")
 
 # %% [markdown]
@@ -698,8 +698,8 @@ assert change - half < 0 < change + half
 
 # %% [markdown]
 # Photographs and plates bear out $U(h_\theta * x) \le U(x)$ without an exception: each of
-# the images of either world is more probable after each of the twelve blurs (with 20
-# photographs the interval of such a share begins at
+# the images of either world is more probable after each of the twelve blurs (with 50
+# images the interval of such a share begins at
 # {glue:text}`below_low_2.4_photos_gaussian:.0%`). A Gaussian of $2.4$ pixels lowers
 # the potential of photographs by {glue:text}`change_photos_gaussian_2.4:.2f`
 # and of plates by {glue:text}`change_plates_gaussian_2.4:.2f` nats per dimension in
