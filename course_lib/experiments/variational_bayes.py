@@ -10,45 +10,23 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.exact import draw_measurements, pattern_world
-from course_lib.experiments.inversion import IMG_SIZE
+from course_lib.experiments.hyperprior import hyperprior_cards, hyperprior_table
 from course_lib.experiments.shared import Found, load_images, means, perceptual
+from course_lib.experiments.vble_problems import CHAPTER, PHOTOGRAPHS, problem
 from course_lib.inference.latent import LatentGenerator, MarginalPosterior, first_guess
 from course_lib.inference.sampling.latent import sample_images, sample_latents
 from course_lib.inference.vble import VARIANTS, VBLE, StochasticAdam, VariationalPosterior
 from course_lib.metrics import coverage_curve, interval_coverage, mean_half_width, psnr, ssim
 from course_lib.models import load_pretrained, read_card
-from course_lib.operators import (
-    Blur,
-    GaussianNoise,
-    Inpainting,
-    LinearOperator,
-    bicubic_downsampling,
-    gaussian_kernel,
-)
+from course_lib.operators import LinearOperator
 from course_lib.results import Result, experiment
 from course_lib.rng import generator_from, normal_like
 
-CHAPTER = "11_variational_bayes"
 WORLDS = ("portraits", "photos")
 LEVELS = tuple(level / 10 for level in range(1, 10))
 SAMPLES = 100
 N_STEPS = {"smoke": 3, "class": 100, "full": 250}
 N_TABLE = {"portraits": 50, "photos": 50}  # images of the stored tables
-PHOTOGRAPHS = "BSDS500 test photographs, one crop each"
-
-
-def problem(name: str, img_size: tuple[int, int, int] = IMG_SIZE) -> LinearOperator:
-    """The problems of VBLE-xz (arXiv:2412.04130): "deblur", "deblur_fine", "x2" and "inpaint"."""
-    if name == "x2":
-        return bicubic_downsampling(img_size, 2, GaussianNoise(1 / 255))
-    if name == "inpaint":
-        order = torch.randperm(math.prod(img_size), generator=generator_from(11))
-        mask = (order < len(order) // 2).float().view(img_size)  # half of the pixels, exactly
-        return Inpainting(mask, GaussianNoise(1 / 255))
-    sigma = {"deblur": 7.65, "deblur_fine": 2.55}[name] / 255
-    return Blur(gaussian_kernel(1.0), img_size, GaussianNoise(sigma))
-
-
 PROBLEMS = {
     "portraits": ("deblur", "deblur_fine", "x2", "inpaint"),
     "photos": ("deblur", "x2", "inpaint"),
@@ -129,6 +107,18 @@ def compare(world: str, name: str, n: int, budget: str) -> list[Result]:
         data = f"{PHOTOGRAPHS if world == 'photos' else 'held-out portraits'}, {name}, {variant}"
         results += means(found, f"{key_of(variant)}_{{}}_{name}_{world}", data, n, 1)
     return results
+
+
+@experiment(CHAPTER, on_photographs=True)
+def hyperprior(budget: str) -> list[Result]:
+    """Total variation, plug-and-play and VBLE-xz with and without a hyperprior."""
+    return hyperprior_table(budget)
+
+
+@experiment(CHAPTER, cheap=True)
+def hyperpriors(_budget: str) -> list[Result]:
+    """Reconstruction with and without a hyperprior, and its rates, from the cards."""
+    return hyperprior_cards()
 
 
 @experiment(CHAPTER)
