@@ -89,6 +89,7 @@ def hyperprior_cards() -> list[Result]:
     flat = {
         "reconstruction": (base["reconstruction"]["value"], "dB", None),
         "elbo": (bound, "nats per dimension", None),
+        "bits": (base["rate"]["value"] / n_pixels / math.log(2), "bits per pixel", None),
     }
     return [
         *means(flat, "{}_hyper_flat", "held-out images", base["rate"]["n"], 0),
