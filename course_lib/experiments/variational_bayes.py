@@ -10,7 +10,11 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.exact import draw_measurements, pattern_world
-from course_lib.experiments.hyperprior import hyperprior_cards, hyperprior_table
+from course_lib.experiments.hyperprior import (
+    hyperprior_cards,
+    hyperprior_own_world,
+    hyperprior_table,
+)
 from course_lib.experiments.shared import Found, load_images, means, perceptual
 from course_lib.experiments.vble_problems import CHAPTER, PHOTOGRAPHS, problem
 from course_lib.inference.latent import LatentGenerator, MarginalPosterior, first_guess
@@ -113,6 +117,12 @@ def compare(world: str, name: str, n: int, budget: str) -> list[Result]:
 def hyperprior(budget: str) -> list[Result]:
     """Total variation, plug-and-play and VBLE-xz with and without a hyperprior."""
     return hyperprior_table(budget)
+
+
+@experiment(CHAPTER)
+def hyperprior_own(budget: str) -> list[Result]:
+    """Coverage of VBLE-xz on images drawn from the VAE with a hyperprior."""
+    return hyperprior_own_world(budget)
 
 
 @experiment(CHAPTER, cheap=True)

@@ -4,7 +4,7 @@ import pytest
 
 from course_lib.data import load_crops
 from course_lib.experiments.hyperprior import TV_WEIGHTS, tuned_weight
-from course_lib.experiments.variational_bayes import hyperprior, problem
+from course_lib.experiments.variational_bayes import hyperprior, hyperprior_own, problem
 from course_lib.operators import Denoising, GaussianNoise
 
 
@@ -35,3 +35,10 @@ def test_hyperprior_at_the_smoke_budget():
         assert 0 <= found[f"hyper_{row}_coverage_inpaint"] <= 1
         gain = found[f"hyper_{row}_psnr_inpaint"] - found["hyper_tv_psnr_inpaint"]
         assert found[f"hyper_{row}_over_tv_inpaint"] == pytest.approx(gain, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_own_world_at_the_smoke_budget():
+    found = {result.name: result.value for result in hyperprior_own("smoke")}
+    assert set(found) == {"hyper_own_coverage_inpaint", "hyper_own_half_coverage_inpaint"}
+    assert 0 <= found["hyper_own_coverage_inpaint"] <= 1
