@@ -6,7 +6,15 @@ from torch import Tensor
 
 from course_lib.data.worlds import load_world
 from course_lib.exact import label_posterior
-from course_lib.experiments.shared import figures_from_card, means, scores, scores_in_hole
+from course_lib.experiments.shared import (
+    Found,
+    figures_from_card,
+    means,
+    perceptual,
+    scores,
+    scores_in_hole,
+    with_intervals,
+)
 from course_lib.inference import Starts, Sweeps, map_xz, map_z
 from course_lib.inference.classical import tuned_baselines
 from course_lib.inference.latent import LatentGenerator, LatentSolution, effective_noise
@@ -54,7 +62,7 @@ def generators(_budget: str) -> list[Result]:
 @experiment(CHAPTER)
 def inversion(budget: str) -> list[Result]:
     """Held-out images found again in the range of each generator, from one start and from four."""
-    n, starts, steps = {"smoke": (2, 2, 5), "class": (8, 4, 60), "full": (16, 4, 80)}[budget]
+    n, starts, steps = {"smoke": (2, 2, 5), "class": (8, 4, 60), "full": (32, 4, 80)}[budget]
     results = []
     for world, models in GENERATORS.items():
         x = load_world(world, "test", n, progress=False)[:n]
@@ -64,11 +72,15 @@ def inversion(budget: str) -> list[Result]:
             with torch.no_grad():
                 first = model.decode(found.all_z[:, 0]).mean
             ends = found.all_objective
-            values = {
+            values: dict[str, Found] = {
                 "inverted": (psnr(found.x, x), "dB", 0.3),
                 "inverted_once": (psnr(first, x), "dB", 0.5),
-                "spread": ((ends.amax(1) / ends.amin(1)).median(), "worst over best", None),
+                "gain_of_starts": (psnr(found.x, x) - psnr(first, x), "dB", 0.3),
             }
+            for key, measured in perceptual(found.x, x, budget, tolerance=0.02).items():
+                values[f"inverted_{key}"] = measured
+            values = with_intervals(values)
+            values["spread"] = (ends.amax(1) / ends.amin(1)).median(), "worst over best", None
             data = f"held-out {world}, {starts} starts"
             results += means(values, f"{{}}_{kind}_{world}", data, n, 0)
     return results
@@ -130,7 +142,7 @@ def wrong_world(budget: str) -> list[Result]:
     The residual is in units of the noise that the model of the right world expects, "flagged" the
     share of images whose residual in the wrong world is above nine in ten of the right one's.
     """
-    n, steps = {"smoke": (2, 5), "class": (8, 100), "full": (24, 100)}[budget]
+    n, steps = {"smoke": (2, 5), "class": (8, 100), "full": (32, 100)}[budget]
     op, results = gaussian_rows(250), []
     for world in GENERATORS:
         x = load_world(world, "test", n, progress=False)[:n]
@@ -158,7 +170,7 @@ def wrong_world(budget: str) -> list[Result]:
 @experiment(CHAPTER)
 def latent_weights(budget: str) -> list[Result]:
     """PSNR at 50 measurements for weights of |z|^2 around Bayes' own, 1, and the loss to it."""
-    n, steps = {"smoke": (2, 5), "class": (8, 80), "full": (16, 100)}[budget]
+    n, steps = {"smoke": (2, 5), "class": (8, 80), "full": (32, 100)}[budget]
     x = load_world("plates", "test", n, progress=False)[:n]
     name = GENERATORS["plates"]["compact"]
     op, model, std = gaussian_rows(50), load_pretrained(name), residual_std(name)
@@ -179,7 +191,7 @@ def latent_weights(budget: str) -> list[Result]:
 @experiment(CHAPTER)
 def leaving_the_range(budget: str) -> list[Result]:
     """A hole, by the best image in the range of the compact VAE, and by the joint estimate."""
-    n, iterations, sweeps = {"smoke": (2, 5, 2), "class": (4, 60, 20), "full": (16, 60, 20)}[budget]
+    n, iterations, sweeps = {"smoke": (2, 5, 2), "class": (4, 60, 20), "full": (32, 60, 20)}[budget]
     op, results = hole(), []
     for world, models in GENERATORS.items():
         x = load_world(world, "test", n, progress=False)[:n]
