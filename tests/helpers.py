@@ -69,6 +69,19 @@ def moved_by_one_step(objective, samples, folder, **settings) -> set[str]:
     return {name for name, value in after.items() if not torch.equal(value, before[name])}
 
 
+def cheap_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes measure the figures of their cards in seconds: on two images, with few steps."""
+    from course_lib.inference import Starts
+    from course_lib.solvers import LBFGS
+    from course_lib.training.recipes import diffusion, gans
+
+    monkeypatch.setitem(gans.INVERSION, "optimiser", LBFGS(max_iter=1))
+    monkeypatch.setitem(gans.INVERSION, "starts", Starts(1, "prior"))
+    monkeypatch.setattr(gans, "INVERTED", 2)
+    little = {"samples": 2, "sampling_steps": 2, "potentials": 2, "n_steps": 1}
+    monkeypatch.setattr(diffusion, "MEASURED", little)
+
+
 def child_environment() -> dict[str, str]:
     """Environment of a process that imports the package under test, on one thread."""
     import course_lib

@@ -113,7 +113,7 @@ def _place(row: Row) -> str:
 
 
 def _link(chapter: Chapter) -> str:
-    return f"[{chapter.number}](../notebooks/{chapter.notebook.name})"
+    return f"[chapter {chapter.number}](../notebooks/{chapter.notebook.name})"
 
 
 def _number(row: Row) -> str:

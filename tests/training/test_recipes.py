@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import cheap_figures
 from PIL import Image
 from typer.testing import CliRunner
 
 from course_lib.cli import app
 from course_lib.data import load_crops
 from course_lib.data.worlds import WORLDS, ImageSet
-from course_lib.inference import Starts
 from course_lib.models import load_pretrained
 from course_lib.models.pretrained import WEIGHTS, build, leave_out
 from course_lib.project import CourseError
-from course_lib.solvers import LBFGS
 from course_lib.training import release
-from course_lib.training.recipes import RECIPES, diffusion, find_recipe, gans
+from course_lib.training.recipes import RECIPES, find_recipe
 
 
 @pytest.fixture
@@ -35,11 +34,7 @@ def tiny_worlds(monkeypatch, tmp_path):
         return ImageSet(chosen, name, "test", labels=torch.arange(8) % 36)
 
     monkeypatch.setattr(release, "load_world", load)
-    monkeypatch.setitem(gans.INVERSION, "optimiser", LBFGS(max_iter=1))
-    monkeypatch.setitem(gans.INVERSION, "starts", Starts(1, "prior"))
-    monkeypatch.setattr(gans, "INVERTED", 2)
-    little = {"samples": 2, "sampling_steps": 2, "potentials": 2, "n_steps": 1}
-    monkeypatch.setattr(diffusion, "MEASURED", little)
+    cheap_figures(monkeypatch)
     return tmp_path
 
 
