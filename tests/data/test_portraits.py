@@ -174,6 +174,7 @@ def test_without_asymmetry_a_face_is_its_mirror_image(people):
     assert mirror_difference(draw(plain), draw(plain)).max() < 0.012
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yaw", "roll", "light_azimuth", "gaze_x"])
 def test_opposite_poses_are_mirror_images(people, name):
     plain = symmetric(people)
@@ -182,6 +183,7 @@ def test_opposite_poses_are_mirror_images(people, name):
     assert mirror_difference(first, second).max() < 0.012  # as above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "axis"), [("yaw", -1), ("pitch", -2)])
 def test_the_head_turns_to_the_right_and_up(people, name, axis):
     """A dark frame of spectacles moves with the face it sits on."""

@@ -40,6 +40,7 @@ def world():
     return power_law(SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("img_size", [SMALL, (1, 32, 32), (1, 15, 17)])
 def test_gaussian_world(img_size, generator):
     """1e-4 relative with 43 evaluations; the density at sigma_min is a closed form."""

@@ -98,6 +98,7 @@ def test_the_linear_layers_and_the_formula_are_those_of_the_authors_package(net)
     assert lpips(mirrored(x), x, net=net).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_formula(net, channels, generator, made):

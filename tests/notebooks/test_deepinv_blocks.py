@@ -23,6 +23,7 @@ def test_a_section_has_one_block(chapter):
     assert len(blocks(chapter)) == chapter.read_text(encoding="utf-8").count(HEADING)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("chapter", [c for c in CHAPTERS if blocks(c)], ids=lambda path: path.stem)
 def test_the_same_in_deepinv(chapter):

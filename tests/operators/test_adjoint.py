@@ -90,6 +90,7 @@ def test_channels_do_not_mix(op, generator):
     assert difference[:, 0].abs().max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("op_dtype", [torch.float32, torch.float64])
 def test_the_precision_of_the_image_is_kept(build_op, generator, dtype, op_dtype):

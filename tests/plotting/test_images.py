@@ -8,6 +8,7 @@ from course_lib.plotting import ColourScale, show_images, show_spectrum
 from course_lib.plotting.style import SHARPNESS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(24, 31), (1, 24, 31), (3, 24, 31), (1, 1, 24, 31), (1, 3, 7, 5), (4, 1, 8, 8)]
 )

@@ -103,6 +103,7 @@ def test_a_wrong_kernel_is_noticed(photo):
     assert "does not explain the picture" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npy", ".png"])
 def test_a_kernel_from_a_file_is_scaled_to_sum_one(photo, suffix):
     kernel = gaussian_kernel(1.0)[0, 0]

@@ -204,6 +204,7 @@ SOLVERS = {  # data, solver, tolerance: transforms of a batch and of one image m
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "solve", "atol"), SOLVERS.values(), ids=SOLVERS)
 def test_a_batch_is_a_loop(data, solve, atol, generator):
     """Iterates and history of each image, also of those that stopped early and were frozen."""

@@ -177,6 +177,7 @@ def by_hand(gan, op, y, z, phases, feature_weight):
     return torch.cat(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature_weight", [0.0, 0.7])
 def test_one_batch_is_many_single_runs_of_plain_torch(op, feature_weight):
     gan, y = gan_for(op), measurements(op)

@@ -68,6 +68,7 @@ def test_joint_objective_never_rises(op, optimiser):
     assert found.history["encoder"].mean() < 1
 
 
+@pytest.mark.slow
 def test_joint_objective_after_continuation():
     op = OPERATORS["inpainting"]
     y, model = measurements(op), Bent()
@@ -90,6 +91,7 @@ class Given(Sweeps):
         return [2 * std, 1.5 * std, std, std, std][: self.max_iter]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "taken"), [(Bent(), 0.0), (exact_vae(), 1.0)])
 def test_every_column_is_that_of_the_sweeps(model, taken):
     """J(x, z) at the s of the sweep, root mean square changes, and who made the proposal."""

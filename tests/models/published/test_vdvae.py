@@ -147,6 +147,7 @@ def test_computes_what_was_published(published):
     torch.testing.assert_close(torch.stack(costs, 1), expected_costs, rtol=1e-10, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "ffhq1024"])
 def test_number_of_parameters(name):
     """As published: 39, 119, 125 and 115 millions. (On "meta" nothing is allocated.)"""
